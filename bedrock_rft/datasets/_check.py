@@ -20,9 +20,9 @@ from bedrock_rft.datasets._statistics import Statistics
 from bedrock_rft.errors import ConfigurationError, DatasetError
 
 CHUNK_SIZE = 1 << 18
-"""Bytes that are read and checked at once: enough for few calls, few enough for the cache of a core."""
+"""Bytes that are read and checked at once: many, to save calls, but few enough for the cache of a core."""
 
-_MAX_LINE_SIZE = 32 << 20  # bytes; a reward function is sent at most 6 MB at a time, and memory must be bounded
+_MAX_LINE_SIZE = 32 << 20  # bytes, to bound memory; Lambda takes at most 6 MB at a time
 _WHITESPACE = b" \t\r\n"
 _BOM = b"\xef\xbb\xbf"
 _SECRET = re.compile(rb"(?<![A-Za-z0-9/+])AKIA[0-9A-Z]{16}(?![A-Za-z0-9])|-----BEGIN [A-Z ]*PRIVATE KEY-----")
@@ -35,12 +35,12 @@ _LOOKS_SECRET = warning(
 
 
 class DatasetCheck:
-    """A check in progress: `feed` it the file from its first byte to its last, then call `finish`."""
+    """A check in progress. Pass all bytes of the file to `feed` in order, then call `finish`."""
 
     def __init__(
         self, name: str, *, limits: Limits | None = None, limit: int = 20, digests: Sequence[Any] = ()
     ) -> None:
-        """Start a check that keeps `limit` problems of each rule, and updates hashes of `hashlib` with every byte."""
+        """Start a check that keeps `limit` problems of each rule. Every byte also updates `digests` of `hashlib`."""
         if type(limit) is not int or limit < 1:
             raise ConfigurationError(f"limit={limit!r} is not valid. Give the number of problems to keep of each rule.")
         if limits is not None and not isinstance(limits, Limits):
@@ -53,7 +53,7 @@ class DatasetCheck:
         self._digests = (self._sha256, *digests)
         self._size = self._line = 0
         self._blanks = 0
-        self._first_blank = 1  # of consecutive empty lines
+        self._first_blank = 1  # the first of consecutive empty lines
         self._last_blank = 0
         self._partial: list[bytes] = []  # the line that has begun
         self._partial_size = 0
@@ -67,14 +67,14 @@ class DatasetCheck:
         lines = BytesIO(chunk).readlines()  # faster than split
         rest = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""
         if lines and self._partial_size:
-            self._keep(lines.pop(0))
+            self._keep_part(lines.pop(0))
             self._end_line()
         self._check_lines(lines)
         if rest and not self._stopped:
-            self._keep(rest)
+            self._keep_part(rest)
 
     def _check_lines(self, lines: Iterable[bytes]) -> None:
-        """Check whole lines: the statistics accept a simple valid record, and rules explain all else."""
+        """Check whole lines. `Statistics` accepts simple valid records; the rules explain all others."""
         if self._stopped:
             return
         add = self._statistics.add
@@ -117,16 +117,16 @@ class DatasetCheck:
             errors=log.with_severity("error"),
             warnings=log.with_severity("warning"),
             counts=dict(log.counts),
-            roles=_most_frequent_first(found.roles),
+            roles=_sort_by_count(found.roles),
             prompt_lengths=found.lengths(),
-            reference_types=_most_frequent_first(found.reference_types),
+            reference_types=_sort_by_count(found.reference_types),
             duplicate_prompts=found.duplicates,
             compared=found.compared,
-            extra_fields=_most_frequent_first(found.extra_fields),
+            extra_fields=_sort_by_count(found.extra_fields),
             limits=self._limits,
         )
 
-    def _keep(self, part: bytes) -> None:
+    def _keep_part(self, part: bytes) -> None:
         self._partial_size += len(part)
         if self._partial_size <= _MAX_LINE_SIZE:
             self._partial.append(part)
@@ -143,7 +143,7 @@ class DatasetCheck:
             self._check_lines([line])
 
     def _check_line(self, line: bytes) -> None:
-        """Check a line with the rules that explain."""
+        """Check a line with the rules that explain problems."""
         if self._line == 1:
             line = self._check_start(line)
         if self._stopped:
@@ -164,7 +164,7 @@ class DatasetCheck:
             self._statistics.add(self._line, join_text_parts(value))
 
     def _check_secrets(self, line: bytes) -> None:
-        # The search for plain text is many times faster than that for the pattern.
+        # Search for plain text first, because that is many times faster than the pattern.
         if (b"AKIA" in line or b"PRIVATE KEY-----" in line) and _SECRET.search(line):
             self._log.add(self._line, _LOOKS_SECRET)
 
@@ -201,13 +201,13 @@ class DatasetCheck:
 
 
 def validate(data: Data, *, limits: Limits | None = None, limit: int = 20, **removed: Any) -> Report:
-    """Check a training file before it is uploaded. It is read once, and memory does not grow with it.
+    """Check a training file before it is uploaded. The file is read once, and memory does not grow with its size.
 
     Args:
         data: a path, the content as bytes, a file opened in binary mode, or records: dicts, models, a pandas or polars
             frame, an Arrow table, a Hugging Face dataset.
         limits: other limits than the service documents, such as `Limits(min_records=1)` for a validation file.
-        limit: number of problems to keep of each rule; all are counted.
+        limit: number of problems to keep of each rule; all problems are counted.
         **removed: parameters of earlier versions; each raises an error that names the replacement.
 
     Returns:
@@ -257,5 +257,5 @@ def _explain(line: bytes, *, first: bool) -> tuple[Any, list[Problem]]:
     return value, list(record_problems(value))
 
 
-def _most_frequent_first(counts: Mapping[str, int]) -> dict[str, int]:
+def _sort_by_count(counts: Mapping[str, int]) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

@@ -1,4 +1,4 @@
-"""Conversion of other formats to training records.
+"""Convert other formats to training records.
 
 | format | records have |
 |---|---|
@@ -23,7 +23,7 @@ from bedrock_rft._core.atomic_file import file_error
 from bedrock_rft._core.json_types import is_array, is_object
 from bedrock_rft.datasets._read import parse_array, parse_object, read_lines, reject_signature
 from bedrock_rft.datasets._records import plain_record
-from bedrock_rft.datasets._rules import ROLES_OF_OTHERS, content_text, json_type, list_names, truncate
+from bedrock_rft.datasets._rules import ROLE_SYNONYMS, content_text, json_type, list_names, truncate
 from bedrock_rft.datasets._source import Data, Source, open_source, read_chunks, records_in
 from bedrock_rft.errors import ConfigurationError, DatasetError
 
@@ -35,7 +35,13 @@ _MISSING: Any = object()
 _RULE = ("style", "rule")  # the usual style of verl's rewards, which is not a property of the record
 _SHAREGPT_NAMES = {"from": "role", "value": "content"}
 _PARQUET = b"PAR1"
-_OWN_FIELDS = {"messages", "reference_answer", "id", "tools", "metadata"}  # of OpenAI; the answer is in another field
+_OWN_FIELDS = {
+    "messages",
+    "reference_answer",
+    "id",
+    "tools",
+    "metadata",
+}  # fields of OpenAI; the answer is in another field
 
 
 def convert(
@@ -56,7 +62,8 @@ def convert(
         reference_answer: the field with the reference answer, such as `reference_color` of an OpenAI item. By default
             `reference_answer`, or the only further field of an OpenAI item. A `reference_answer` that is replaced is
             kept as `replaced_reference_answer`.
-        keep: keep that field under its own name too, if the format is `openai-rft`, because a grader may refer to it.
+        keep: keep the field with the answer under its own name too, if the format is `openai-rft`, because a grader may
+            refer to it.
 
     Yields:
         Records with `messages` and, if there is one, `reference_answer`. `write` checks them.
@@ -181,93 +188,101 @@ def _build_record(messages: list[_Row], answer: Any, row: _Row, field: str | Non
     return record | _without(row, field, *record)
 
 
-def _read_openai(row: _Row, named: str | None) -> _Row:
+def _read_openai(row: _Row, answer_field: str | None) -> _Row:
     messages = _normalize_messages(row["messages"])
     others = [name for name in row if name not in {*_OWN_FIELDS, "system"}]
-    if named is None and "reference_answer" not in row:
+    if answer_field is None and "reference_answer" not in row:
         if len(others) > 1:
             fields = list_names(others)
             raise _FormatError(f"no reference_answer, but {fields}; name the field with reference_answer=…")
-        named = others[0] if others else None
-    name = named or "reference_answer"
-    answer = _require(row, name) if named else row.get(name, _MISSING)
+        answer_field = others[0] if others else None
+    name = answer_field or "reference_answer"
+    answer = _require(row, name) if answer_field else row.get(name, _MISSING)
     return _build_record(messages, answer, row, name)
 
 
-def _read_sft(row: _Row, named: str | None) -> _Row:
+def _read_sft(row: _Row, answer_field: str | None) -> _Row:
     *before, last = _normalize_messages(row["messages"])
     if last.get("role") != "assistant":
         raise _FormatError("the last message does not have the role 'assistant'")
     if not before:
         raise _FormatError("no message precedes the assistant's message")
-    if not named and row.get("reference_answer") is not None:
+    if not answer_field and row.get("reference_answer") is not None:
         raise _FormatError(
             "it has a reference_answer and ends with an assistant turn; choose one, for example with "
             "reference_answer='reference_answer'"
         )
-    if not named and not last.get("content"):
+    if not answer_field and not last.get("content"):
         raise _FormatError("the last assistant message has no text")
-    return _answered(before, last, row, named)
+    return _record_with_answer(before, last, row, answer_field)
 
 
-def _read_completion(row: _Row, named: str | None) -> _Row:
+def _read_completion(row: _Row, answer_field: str | None) -> _Row:
     last: _Row = {"content": row["completion"]}
     if is_array(row["completion"]):  # TRL's conversational form
         *others, last = row["completion"]
         if others or last.get("role") != "assistant":
             raise _FormatError("the completion is not a single message of the assistant")
-    return _answered(_prompt_messages(row["prompt"]), last, _without(row, "prompt"), named, "completion")
+    return _record_with_answer(
+        _prompt_messages(row["prompt"]), last, _without(row, "prompt"), answer_field, "completion"
+    )
 
 
-def _read_sharegpt(row: _Row, named: str | None) -> _Row:
+def _read_sharegpt(row: _Row, answer_field: str | None) -> _Row:
     turns = [
         {_SHAREGPT_NAMES.get(name, name): value for name, value in turn.items()}
         for turn in cast("list[_Row]", row["conversations"])
     ]
-    return _read_chat(_without(row, "conversations") | {"messages": turns}, named)
+    return _read_chat(_without(row, "conversations") | {"messages": turns}, answer_field)
 
 
-def _read_chat(row: _Row, named: str | None) -> _Row:
+def _read_chat(row: _Row, answer_field: str | None) -> _Row:
     last = _normalize_messages(row["messages"])[-1]
     answers = last.get("role") == "assistant" and row.get("reference_answer") is None
-    return (_read_sft if answers else _read_openai)(row, named)
+    return (_read_sft if answers else _read_openai)(row, answer_field)
 
 
-def _read_sagemaker(row: _Row, named: str | None) -> _Row:
+def _read_sagemaker(row: _Row, answer_field: str | None) -> _Row:
     model = cast("_Row", row["reward_model"])
-    answer = _require(row, named) if named else _require(model, "ground_truth")
-    further = {name: value for name, value in model.items() if (name, value) != _RULE}
-    if not named:
-        del further["ground_truth"]
-    rest = _without(row, "prompt", "reward_model", named) | ({"reward_model": further} if further else {})
+    answer = _require(row, answer_field) if answer_field else _require(model, "ground_truth")
+    other_fields = {name: value for name, value in model.items() if (name, value) != _RULE}
+    if not answer_field:
+        del other_fields["ground_truth"]
+    rest = _without(row, "prompt", "reward_model", answer_field) | (
+        {"reward_model": other_fields} if other_fields else {}
+    )
     return _build_record(_prompt_messages(row["prompt"]), answer, rest)
 
 
-def _read_alpaca(row: _Row, named: str | None) -> _Row:
+def _read_alpaca(row: _Row, answer_field: str | None) -> _Row:
     messages: list[_Row] = []
     for question, answer in cast("list[tuple[Any, Any]]", row.get("history") or []):
         messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
     parts = [row["instruction"], row.get("input")]
     messages.append({"role": "user", "content": "\n\n".join(part for part in parts if part)})
     rest = _without(row, "instruction", "input", "history")
-    return _answered(messages, {"content": row["output"]}, rest, named, "output")
+    return _record_with_answer(messages, {"content": row["output"]}, rest, answer_field, "output")
 
 
-def _answered(messages: list[_Row], last: _Row, row: _Row, named: str | None, field: str | None = None) -> _Row:
-    """Return a record whose reference answer is the text of the assistant's turn `last`, which `field` holds."""
-    if named or row.get("label") is False:  # people rejected the turn
-        answer = _require(row, named) if named else _MISSING
-        return _build_record(messages, answer, row if field else row | {"assistant_message": last}, named)
-    # The other fields of the turn: for example, its reasoning.
-    further = _without(last, "role", "content")
-    return _build_record(messages, last["content"], row | ({"assistant_message": further} if further else {}), field)
+def _record_with_answer(
+    messages: list[_Row], last: _Row, row: _Row, answer_field: str | None, field: str | None = None
+) -> _Row:
+    """Return a record whose reference answer is the text of the assistant's turn `last`, from the field `field`."""
+    if answer_field or row.get("label") is False:  # people rejected the turn
+        answer = _require(row, answer_field) if answer_field else _MISSING
+        return _build_record(messages, answer, row if field else row | {"assistant_message": last}, answer_field)
+    # Keep the other fields of the turn, such as its reasoning.
+    other_fields = _without(last, "role", "content")
+    return _build_record(
+        messages, last["content"], row | ({"assistant_message": other_fields} if other_fields else {}), field
+    )
 
 
 _READERS: Mapping[Format, Callable[[_Row, str | None], _Row]] = {
     "openai-rft": _read_openai,
     "sft": _read_sft,
     "completion": _read_completion,
-    "nova": lambda row, named: _read_chat(_without(row, "schemaVersion"), named),
+    "nova": lambda row, answer_field: _read_chat(_without(row, "schemaVersion"), answer_field),
     "sagemaker": _read_sagemaker,
     "sharegpt": _read_sharegpt,
     "alpaca": _read_alpaca,
@@ -292,7 +307,7 @@ def _normalize_messages(messages: Any) -> list[_Row]:
     """Return messages with the service's roles and with text as strings. The check rejects everything else."""
     return [
         message
-        | ({"role": ROLES_OF_OTHERS[message["role"]]} if message.get("role") in ROLES_OF_OTHERS else {})
+        | ({"role": ROLE_SYNONYMS[message["role"]]} if message.get("role") in ROLE_SYNONYMS else {})
         | ({"content": _join_blocks(message["content"])} if isinstance(message.get("content"), list) else {})
         for message in cast("list[_Row]", messages)
     ]

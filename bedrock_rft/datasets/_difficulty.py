@@ -1,4 +1,4 @@
-"""Difficulty of prompts: the rewards of several answers to each, and the signal that training would get from them."""
+"""Difficulty of prompts: the rewards of several answers to each prompt, and the expected training signal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.rewards._runtime.rollout_log import hash_prompt
 
 GROUP_SIZE = 8
-"""Answers to each prompt in a step, unless given; the service's own number is not documented."""
+"""Default number of answers to a prompt in a step. The number that the service uses is not documented."""
 
 _MAX_FIELD_CHARS = 200
 _BAR_WIDTH = 30
@@ -80,12 +80,12 @@ class FieldDifficulty(ShortRepr):
 
     Attributes:
         field: the record field.
-        value: its value, or a range of values.
+        value: the value of the field, or a range of values.
         prompts: number of prompts.
         pass_rate: mean pass rate of the prompts, with its 95 % interval.
-        mean: mean over prompts of their mean reward.
-        spread: mean over prompts of the standard deviation of their rewards.
-        signal: the signal in groups of the given size; None if it is unknown.
+        mean: mean over prompts of the mean reward of a prompt.
+        spread: mean over prompts of the standard deviation of the rewards of a prompt.
+        signal: the expected signal in groups of the chosen size; None if it is unknown.
     """
 
     field: str
@@ -101,11 +101,12 @@ class FieldDifficulty(ShortRepr):
 class Difficulty(ShortRepr):
     """The difficulty of each prompt for a model. Print it, or display it in a notebook.
 
-    `client.evaluate(…).difficulty()` and `Rollouts.difficulty()` create it. `datasets.select` chooses prompts by it.
+    `client.evaluate(…).difficulty()` and `Rollouts.difficulty()` create it. `datasets.select` uses it to choose
+    prompts.
 
     Attributes:
         prompts: the sampled prompts by hash.
-        pass_mark: an answer passes if its reward is at least this.
+        pass_mark: the lowest reward with which an answer passes.
         origin: the origin of the answers, such as the model and the file; may be empty.
     """
 
@@ -127,7 +128,7 @@ class Difficulty(ShortRepr):
         Args:
             rewards: the rewards of the answers, by the hash of the prompt. A prompt without rewards is left out.
             fields: further fields of the record, by the hash of the prompt.
-            pass_mark: an answer passes if its reward is at least this.
+            pass_mark: the lowest reward with which an answer passes.
             origin: the origin of the answers.
 
         Raises:
@@ -152,7 +153,7 @@ class Difficulty(ShortRepr):
         """Read a file that `to_json` wrote.
 
         Raises:
-            ConfigurationError: the file cannot be read, or is not such a file.
+            ConfigurationError: the file cannot be read, or `to_json` did not write it.
         """
         name = sanitize_line(os.fspath(path), 200)
         try:
@@ -202,7 +203,7 @@ class Difficulty(ShortRepr):
                 pass_rate=_mean_pass_rate(group),
                 mean=fmean(prompt.mean for prompt in group),
                 spread=fmean(prompt.spread for prompt in group),
-                signal=_signal(group, group_size),
+                signal=_expected_signal(group, group_size),
             )
             for value, group in group_by_value(prompts, lambda prompt: prompt.fields.get(name))
         )
@@ -212,8 +213,9 @@ class Difficulty(ShortRepr):
     ) -> Signal | None:
         """Estimate the share of prompts whose rewards differ in a group, for all prompts or for a selection.
 
-        Without a selection and with `group_size` answers to each prompt, the estimate is unbiased. For a selection it
-        is the mean chance of the kept prompts: their own answers were selected and would show too much signal.
+        Without a selection and with `group_size` answers to each prompt, the estimate is unbiased. For a selection, the
+        estimate is the mean of `chances` over the kept prompts, because the answers that decided on them would show too
+        much signal.
 
         Args:
             low: keep prompts with at least this pass rate.
@@ -224,7 +226,7 @@ class Difficulty(ShortRepr):
             The estimate, with its interval; None if no prompt has two answers, or a selection keeps none.
         """
         if low is None and high is None:
-            return _signal([*self.prompts.values()], group_size)
+            return _expected_signal([*self.prompts.values()], group_size)
         chances = self.chances(group_size)
         limits = 0.0 if low is None else low, 1.0 if high is None else high
         kept = [self.prompts[known] for known in chances if self.decide(known, *limits) == "kept"]
@@ -234,7 +236,7 @@ class Difficulty(ShortRepr):
         return mean_signal([chances[prompt.prompt_hash] for prompt in kept], samples, group_size, selected=True)
 
     def chances(self, group_size: int = GROUP_SIZE) -> dict[str, float]:
-        """Return the chance, by hash, that the rewards of a prompt differ in a group of new answers.
+        """Return, by the hash of the prompt, the chance that its rewards differ in a group of new answers.
 
         Prompts with one answer are left out, because their chance is unknown.
         """
@@ -265,8 +267,8 @@ class Difficulty(ShortRepr):
             ("answers", f"{samples} to each prompt; one passes if its reward is at least {self.pass_mark:g}"),
             ("pass rate", f"{self.pass_rate}; never solved {never:,}, always {always:,}"),
             ("reward", f"{rewards}, spread within a prompt {fmean(prompt.spread for prompt in prompts):.3f}"),
-            ("signal", _signal_text(signal)),
-            ("selected", f"{_signal_text(after)}, with low=0.1, high=0.9" if after else ""),
+            ("signal", _describe_signal(signal)),
+            ("selected", f"{_describe_signal(after)}, with low=0.1, high=0.9" if after else ""),
         ]
         return [(name, value) for name, value in rows if value]
 
@@ -298,7 +300,7 @@ class Difficulty(ShortRepr):
         return summary_html("Difficulty", f"{len(self.prompts):,} prompts", [*self.facts(), *rows], [])
 
     def _rate_counts(self) -> list[tuple[str, int]]:
-        """Return the number of prompts with pass rate 0, in each quarter between, and with pass rate 1."""
+        """Return the number of prompts with pass rate 0, in each quarter between 0 and 1, and with pass rate 1."""
         rates = [prompt.pass_rate for prompt in self.prompts.values()]
         last = len(_EDGES) - 2
         inner = [
@@ -318,7 +320,8 @@ class Difficulty(ShortRepr):
 def hash_messages(messages: Sequence[Mapping[str, Any]]) -> str:
     """Return the hash that identifies a prompt, to match answers to it.
 
-    It is the SHA-256, in hexadecimal, of the role and content of the messages: the `prompt_hash` of recorded rollouts.
+    The hash is the SHA-256, in hexadecimal, of the role and content of the messages: the `prompt_hash` of recorded
+    rollouts.
 
     Args:
         messages: the messages of a record, without an answer.
@@ -348,13 +351,13 @@ def _check_group_size(group_size: int) -> None:
         )
 
 
-def _signal(prompts: Sequence[PromptDifficulty], group_size: int) -> Signal | None:
+def _expected_signal(prompts: Sequence[PromptDifficulty], group_size: int) -> Signal | None:
     _check_group_size(group_size)
     groups = [prompt.rewards for prompt in prompts if prompt.samples > 1]
     return group_signal(groups, group_size) if groups else None
 
 
-def _signal_text(signal: Signal | None) -> str:
+def _describe_signal(signal: Signal | None) -> str:
     if signal is None:
         return "unknown, because no prompt has two answers"
     return f"in groups of {signal.group_size}, the rewards of {signal} of {signal.prompts:,} prompts differ"

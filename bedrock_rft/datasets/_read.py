@@ -1,4 +1,4 @@
-"""Lines of JSON: a fast strict reader, and explanations of the lines that it rejects."""
+"""Read lines of JSON fast and strictly, and explain the lines that are rejected."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from bedrock_rft.datasets._rules import json_type, truncate
 from bedrock_rft.datasets._source import Data, Source, open_source, read_chunks, records_in
 from bedrock_rft.errors import DatasetError
 
-_COMPRESSED = "Decompress it first"
+_DECOMPRESS = "Decompress it first"
 _UTF_16 = ("utf-16", "the file looks like UTF-16, not UTF-8", "Save the file as UTF-8")
 _CONVERT = "Convert it: datasets.write('train.jsonl', datasets.convert(…))"
 _SIGNATURES = (
-    (b"\x1f\x8b", "gzip", "the file is compressed with gzip", f"{_COMPRESSED}: gunzip"),
+    (b"\x1f\x8b", "gzip", "the file is compressed with gzip", f"{_DECOMPRESS}: gunzip"),
     (b"PK\x03\x04", "zip", "the file is a zip archive", "Extract it first: unzip"),
     (b"PAR1", "parquet", "the file is Parquet, not JSON lines", _CONVERT),
-    (b"\x28\xb5\x2f\xfd", "zstd", "the file is compressed with zstd", f"{_COMPRESSED}: unzstd"),
-    (b"BZh", "bzip2", "the file is compressed with bzip2", f"{_COMPRESSED}: bunzip2"),
-    (b"\xfd7zXZ", "xz", "the file is compressed with xz", f"{_COMPRESSED}: unxz"),
+    (b"\x28\xb5\x2f\xfd", "zstd", "the file is compressed with zstd", f"{_DECOMPRESS}: unzstd"),
+    (b"BZh", "bzip2", "the file is compressed with bzip2", f"{_DECOMPRESS}: bunzip2"),
+    (b"\xfd7zXZ", "xz", "the file is compressed with xz", f"{_DECOMPRESS}: unxz"),
     (b"\xff\xfe", *_UTF_16),
     (b"\xfe\xff", *_UTF_16),
     (b"{\x00", *_UTF_16),
@@ -45,7 +45,7 @@ _TOKENS = (b"NaN", b"-Infinity", b"Infinity", b"True", b"False", b"None", b"unde
 _JSON_NAMES = {"True": "true", "False": "false", "None": "null"}
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
-_DUPLICATE = "Detected duplicate key "
+_DUPLICATE_PREFIX = "Detected duplicate key "
 _WRITE_JSON = "Write the file with json.dumps or datasets.write"
 _REASONS = (
     ("trailing characters", "extra data after the object", "Write one JSON object per line, and nothing else"),
@@ -69,7 +69,7 @@ class InvalidLine(ValueError):  # noqa: N818 - the package turns it into a probl
 def read(source: object) -> Iterator[dict[str, Any]]:
     """Yield the records of a training file, or of any data that `write` accepts, as plain dicts.
 
-    Each must be an object; `validate` checks the rest.
+    Each record must be an object; `validate` checks everything else.
 
     Args:
         source: a path, the content as bytes, a file opened in binary mode, or records: dicts, models, a generator, a
@@ -115,7 +115,7 @@ def read_lines(source: Source) -> Iterator[tuple[int, bytes]]:
 
 
 def parse_object(name: str, number: int, line: bytes) -> dict[str, Any]:
-    """Return the JSON object on a line. Raise DatasetError, with the advice of `validate`, if there is none."""
+    """Return the JSON object on a line. Raise DatasetError, with the advice of `validate`, for any other content."""
     try:
         value = parse_line(line, first=number == 1)
     except InvalidLine as error:
@@ -134,8 +134,8 @@ def reject_signature(name: str, head: bytes) -> None:
 
 
 def _line_error(name: str, number: int, text: str, column: int | None = None) -> DatasetError:
-    shown = sanitize_line(name, 100)
-    return DatasetError(f"{shown}, line {number}: {text}", path=name, line=number, column=column)
+    short_name = sanitize_line(name, 100)
+    return DatasetError(f"{short_name}, line {number}: {text}", path=name, line=number, column=column)
 
 
 def parse_line(line: bytes, *, first: bool = False) -> Any:
@@ -176,13 +176,13 @@ def file_problem(head: bytes) -> Problem | None:
 def _explain(line: bytes, error: ValueError) -> Problem:
     try:
         line.decode()
-    except UnicodeDecodeError as undecodable:
-        summary = f"byte 0x{line[undecodable.start]:02x} is not UTF-8"
-        return make_error("not-utf-8", None, summary, "Save the file as UTF-8", undecodable.start + 1)
+    except UnicodeDecodeError as decode_error:
+        summary = f"byte 0x{line[decode_error.start]:02x} is not UTF-8"
+        return make_error("not-utf-8", None, summary, "Save the file as UTF-8", decode_error.start + 1)
     match = _REASON.match(str(error))
     reason, column = (match["reason"], int(match["column"])) if match else (str(error), None)
-    if reason.startswith(_DUPLICATE):
-        key = truncate(reason.removeprefix(_DUPLICATE).strip('"'))
+    if reason.startswith(_DUPLICATE_PREFIX):
+        key = truncate(reason.removeprefix(_DUPLICATE_PREFIX).strip('"'))
         return make_error("duplicate-key", key, f"the key '{key}' appears twice in one object", "Keep one", column)
     if _ESCAPED_SURROGATE.search(line):
         path = None
@@ -209,7 +209,10 @@ def _syntax_error(line: bytes, reason: str, column: int) -> tuple[str, str]:  # 
     if reason == "trailing characters" and rest.lstrip(b", \t").startswith(b"{"):
         return "extra data after the object: two objects on one line", "Write one JSON object per line"
     if rest.startswith(_BOM):
-        return "not JSON: a byte order mark (BOM), as joined files have within them", "Save each as UTF-8 without BOM"
+        return (
+            "not JSON: a byte order mark (BOM) inside the file, as in joined files",
+            "Save each file as UTF-8 without BOM",
+        )
     if rest.startswith(b"'"):
         return "not JSON: single quotes", f"JSON strings are in double quotes; {_WRITE_JSON.lower()}"
     for beginning, summary, remedy in _REASONS:

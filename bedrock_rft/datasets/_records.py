@@ -19,7 +19,7 @@ from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError, DatasetError
 from bedrock_rft.types._payload import Payload, explain
 
-_ROWS = 1000  # of a frame that are converted at once
+_ROWS_AT_ONCE = 1000  # rows of a frame that are converted at once
 
 
 class TextPart(Payload):
@@ -60,7 +60,7 @@ class TrainingRecord(Payload):
         Args:
             prompt: text of the user message.
             reference_answer: any JSON value.
-            system: text of a system message before it.
+            system: text of a system message before the user message.
             **extras: further fields for the reward.
         """
         messages = [{"role": "system", "content": system}] if system is not None else []
@@ -74,16 +74,16 @@ class TrainingRecord(Payload):
 
 
 def iterate_records(data: object) -> Iterator[Any] | None:  # noqa: PLR0911 - one for each library
-    """Return an iterator over records, or None. Raise `ConfigurationError` for a dataset of several splits."""
-    frame = cast("Any", data)  # narrowing it would make its items unknown
+    """Return an iterator over records, or None for other data. Raise `ConfigurationError` for several splits."""
+    frame = cast("Any", data)  # narrowing the type would make the items unknown
     if _is_instance(data, "pandas", "DataFrame"):
         return _pandas_rows(frame)
     if _is_instance(data, "polars", "DataFrame"):
-        return (_without_missing(row) for row in frame.iter_rows(named=True))
+        return (_drop_missing(row) for row in frame.iter_rows(named=True))
     if _is_instance(data, "polars", "LazyFrame"):
         return iterate_records(frame.collect())
     if _is_instance(data, "pyarrow", "Table"):
-        return (row for batch in frame.to_batches(_ROWS) for row in batch.to_pylist())
+        return (row for batch in frame.to_batches(_ROWS_AT_ONCE) for row in batch.to_pylist())
     if _is_instance(data, "pyarrow", "RecordBatch"):
         return cast("Iterator[Any]", iter(frame.to_pylist()))
     if _is_instance(data, "datasets", "DatasetDict") or _is_instance(data, "datasets", "IterableDatasetDict"):
@@ -95,7 +95,7 @@ def iterate_records(data: object) -> Iterator[Any] | None:  # noqa: PLR0911 - on
 
 
 def encode_record(number: int, record: object) -> bytes:
-    """Return a record as a line of JSON; equal records give equal bytes. Raise DatasetError if JSON cannot hold it."""
+    """Return a record as a line of JSON; equal records give equal bytes. Raise DatasetError if JSON cannot hold one."""
     try:
         return _ENCODER.encode(plain_record(number, record)).encode() + b"\n"
     except UnicodeEncodeError as error:
@@ -116,13 +116,13 @@ def plain_record(number: int, record: object) -> dict[str, Any]:
             f"Record {number} is of type {type(record).__name__}. Give mappings such as dicts, or pydantic models."
         )
     try:
-        return cast("dict[str, Any]", _plain(record))
+        return cast("dict[str, Any]", _convert_value(record))
     except RecursionError as error:
         raise DatasetError(f"Record {number} cannot be written as JSON: it is nested too deeply.") from error
 
 
-def _plain(value: Any) -> Any:
-    """Return a value with arrays as lists and models as dicts. Other values are left for the encoder to reject."""
+def _convert_value(value: Any) -> Any:
+    """Return a value with arrays as lists and models as dicts. The encoder rejects other values."""
     kind = type(value)  # pyright: ignore[reportUnknownVariableType] # of any value
     if kind is str or kind is int or kind is float or kind is bool or value is None:
         return value
@@ -130,24 +130,24 @@ def _plain(value: Any) -> Any:
         return value.model_dump(mode="json", by_alias=True)
     if isinstance(value, Mapping):
         fields = cast("Mapping[Any, Any]", value)  # type: ignore[redundant-cast] # pyright needs it
-        return {name: _plain(inner) for name, inner in fields.items()}
+        return {name: _convert_value(inner) for name, inner in fields.items()}
     if isinstance(value, (list, tuple)):
         items = cast("list[Any] | tuple[Any, ...]", value)  # type: ignore[redundant-cast] # pyright needs it
-        return [_plain(inner) for inner in items]
+        return [_convert_value(inner) for inner in items]
     library = kind.__module__.partition(".")[0]
     for libraries, method in ((("numpy", "pandas"), "tolist"), (("pyarrow",), "to_pylist"), (("pyarrow",), "as_py"),
                               (("polars",), "to_list")):  # fmt: skip
         if library in libraries and callable(convert := getattr(value, method, None)):
-            return _plain(convert())
+            return _convert_value(convert())
     return value
 
 
-def _reject(value: object) -> Any:
+def _raise_unsupported(value: object) -> Any:
     raise TypeError(f"a value of type {type(value).__name__} has no equivalent in JSON")
 
 
-# JSON has no NaN, and null instead would change the data silently.
-_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_reject)
+# Reject NaN, which JSON lacks, because null in its place would change the data silently.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_raise_unsupported)
 
 
 def _is_instance(data: object, library: str, name: str) -> bool:
@@ -156,12 +156,12 @@ def _is_instance(data: object, library: str, name: str) -> bool:
 
 
 def _pandas_rows(frame: Any) -> Iterator[dict[str, Any]]:
-    for start in range(0, len(frame), _ROWS):
-        for row in frame.iloc[start : start + _ROWS].to_dict("records"):
-            yield _without_missing(row)
+    for start in range(0, len(frame), _ROWS_AT_ONCE):
+        for row in frame.iloc[start : start + _ROWS_AT_ONCE].to_dict("records"):
+            yield _drop_missing(row)
 
 
-def _without_missing(row: Mapping[Any, Any]) -> dict[str, Any]:
+def _drop_missing(row: Mapping[Any, Any]) -> dict[str, Any]:
     return {str(name): value for name, value in row.items() if not _is_missing(value)}
 
 

@@ -57,8 +57,8 @@ class Problem:
     """One error or warning.
 
     Attributes:
-        severity: `error` if it breaks a documented rule, `warning` if the rule is unknown or disputed.
-        code: identifies the rule; stable between versions.
+        severity: `error` for the breach of a documented rule, `warning` if the rule is unknown or disputed.
+        code: the identifier of the rule, which stays the same between versions.
         summary: the problem.
         remedy: the change that fixes it.
         line: the line, from 1; None if the whole file is concerned.
@@ -77,8 +77,8 @@ class Problem:
     @property
     def place(self) -> str:
         """The line, the column and the field, as far as they are known."""
-        named = (("line ", self.line), ("column ", self.column), ("", self.field))
-        return ", ".join(f"{name}{value}" for name, value in named if value)
+        parts = (("line ", self.line), ("column ", self.column), ("", self.field))
+        return ", ".join(f"{name}{value}" for name, value in parts if value)
 
     def __str__(self) -> str:
         place = self.place if self.line is not None or not self.place else f"field {self.place}"
@@ -108,15 +108,15 @@ class ProblemLog:
             self._problems.append(replace(problem, line=line))
 
     def discard(self, code: str, lines: range) -> None:
-        """Remove the problems with a code, one on each of the lines."""
+        """Remove the problems with a code from the lines, each of which has one such problem."""
         self.counts[code] -= len(lines)
         self.counts += Counter[str]()  # without zeros
         self._problems = [found for found in self._problems if found.code != code or found.line not in lines]
 
     def with_severity(self, severity: Severity) -> tuple[Problem, ...]:
-        """Return the problems of a severity by line; those of the whole file come first."""
+        """Return the problems of a severity by line; problems of the whole file come first."""
         found = [problem for problem in self._problems if problem.severity == severity]
-        # Warnings of one line come from several checks. Errors are already in the order of the fields.
+        # Sort the warnings of a line by code, because several checks log them. Errors are in the order of the fields.
         by_code = severity == "warning"
         return tuple(sorted(found, key=lambda one: (one.line or 0, one.column or 0, one.code if by_code else "")))
 
@@ -150,9 +150,9 @@ class Report:
         sha256: hex digest of the content.
         records: number of lines that are not empty.
         valid: number of records that follow the documented format. The statistics below are over these.
-        errors: violations of documented rules by line, up to a number for each rule.
-        warnings: possible problems by line, up to a number for each rule.
-        counts: number of problems by code; all are counted.
+        errors: violations of documented rules by line, at most `limit` for each rule.
+        warnings: possible problems by line, at most `limit` for each rule.
+        counts: number of problems by code, including those beyond `limit`.
         roles: messages by role.
         prompt_lengths: lengths of the prompts of the first `compared` records, in characters.
         reference_types: records by the JSON type of their `reference_answer`, `missing` included.
@@ -226,7 +226,7 @@ class Report:
         )
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Return the report as JSON, and write it to `path` if one is given."""
+        """Return the report as JSON, and write it to `path` if given."""
         return write_text(json.dumps({**asdict(self), "ok": self.ok}, indent=2, ensure_ascii=False), path)
 
     def __repr__(self) -> str:
@@ -234,10 +234,10 @@ class Report:
 
     def __str__(self) -> str:
         records = f"{self.records:,} record{'' if self.records == 1 else 's'}"
-        lines = [clip(f"{sanitize_line(self.name, 40)}  {records}, {_bytes(self.size)}  {self.verdict}")]
+        lines = [clip(f"{sanitize_line(self.name, 40)}  {records}, {_format_size(self.size)}  {self.verdict}")]
         lines.append(f"  sha256 {self.sha256}")  # never clipped
         lines += fact_lines(self._facts())
-        for problems, more in self._by_code():
+        for problems, more in self._problems_by_code():
             for problem in problems:
                 lines += wrap(f"{problem.severity}: {problem}")
             if more:
@@ -248,8 +248,8 @@ class Report:
     def verdict(self) -> str:
         """The number of errors or warnings in a few words."""
         if self.ok:
-            warned = self._total(self.warnings)
-            return f"ok, {warned:,} warning{'' if warned == 1 else 's'}" if warned else "ok"
+            warning_count = self._total(self.warnings)
+            return f"ok, {warning_count:,} warning{'' if warning_count == 1 else 's'}" if warning_count else "ok"
         errors = self._total(self.errors)
         return f"{errors:,} ERROR{'' if errors == 1 else 'S'}"
 
@@ -263,19 +263,19 @@ class Report:
             if self.valid
             else ""
         )
-        among = f"{'the first ' if compared < self.valid else ''}{compared:,}"
-        duplicates = f"{self.duplicate_prompts:,} of {among} ({self.duplicate_share:.1%})" if compared else ""
+        compared_text = f"{'the first ' if compared < self.valid else ''}{compared:,}"
+        duplicates = f"{self.duplicate_prompts:,} of {compared_text} ({self.duplicate_share:.1%})" if compared else ""
         facts = [
-            ("roles", _listing(self.roles)),
+            ("roles", _format_counts(self.roles)),
             ("prompts", prompts),
             ("duplicate prompts", duplicates),
-            ("reference_answer", _listing(self.reference_types)),
-            ("extra fields", _listing(self.extra_fields)),
+            ("reference_answer", _format_counts(self.reference_types)),
+            ("extra fields", _format_counts(self.extra_fields)),
         ]
         return [(name, value) for name, value in facts if value]
 
-    def _by_code(self) -> Iterator[tuple[Sequence[Problem], int]]:
-        """Yield the first problems of each rule, which are shown, and the number of its other problems."""
+    def _problems_by_code(self) -> Iterator[tuple[Sequence[Problem], int]]:
+        """Yield the first problems of each rule, to show them, and the number of its other problems."""
         by_code: dict[str, list[Problem]] = {}
         for problem in self.problems:
             by_code.setdefault(problem.code, []).append(problem)
@@ -284,16 +284,16 @@ class Report:
             yield shown, self.counts[code] - len(shown)
 
     def _repr_html_(self) -> str:
-        verdict = f"{self.records:,} records, {_bytes(self.size)}, {self.verdict}"
-        problems = [(problem.severity, str(problem)) for shown, _ in self._by_code() for problem in shown]
+        verdict = f"{self.records:,} records, {_format_size(self.size)}, {self.verdict}"
+        problems = [(problem.severity, str(problem)) for shown, _ in self._problems_by_code() for problem in shown]
         return summary_html(self.name, verdict, [("sha256", self.sha256), *self._facts()], problems)
 
 
-def _listing(counts: Mapping[str, int]) -> str:
+def _format_counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count:,}" for name, count in counts.items())
 
 
-def _bytes(size: int) -> str:
+def _format_size(size: int) -> str:
     amount, unit = float(size), "bytes"
     for larger in ("kB", "MB", "GB", "TB"):
         if amount < 1000:  # noqa: PLR2004 - decimal units

@@ -1,4 +1,4 @@
-"""Rules for one record. They explain each problem, and run only for records that the fast check rejected."""
+"""Rules for one record that explain each problem. They run only for records that the fast check rejected."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROLES = ("system", "user", "assistant")
 _MAX_QUOTED_CHARS = 40
 _TEXT_PART = '{"type": "text", "text": "…"}'
 _USE_A_ROLE = "Use system, user or assistant"
-ROLES_OF_OTHERS = {"human": "user", "developer": "system"} | dict.fromkeys(
+ROLE_SYNONYMS = {"human": "user", "developer": "system"} | dict.fromkeys(
     ("assistant", "bot", "chatgpt", "gpt", "model"), "assistant"
 )
 
@@ -52,7 +52,7 @@ def record_problems(record: object) -> Iterator[Problem]:
 
 
 def content_text(content: Any) -> str | None:
-    """Return the text of a message's content with its text parts joined; None if it is not text only."""
+    """Return the text of a message's content with its text parts joined; None if the content is not only text."""
     if isinstance(content, str):
         return content
     if not is_array(content) or not content:
@@ -82,12 +82,12 @@ def json_type(value: object) -> str:
 
 
 def truncate(text: str, limit: int = _MAX_QUOTED_CHARS) -> str:
-    """Return the start of the user's own text, short enough to quote in a message."""
+    """Return the beginning of a text from the user, short enough to quote in a message."""
     return text if len(text) <= limit else text[:limit] + "…"
 
 
 def list_names(fields: Any) -> str:
-    """Return the names of a record's fields for a message: a dozen at most."""
+    """Return the names of a record's fields for a message, at most twelve."""
     names = [sanitize_line(truncate(str(name))) for name in fields]
     return ", ".join(names[:12] + ["…"] * (len(names) > 12)) or "none"  # noqa: PLR2004 - a line or two
 
@@ -122,7 +122,7 @@ def _message_problems(path: str, message: object) -> Iterator[Problem]:
 
 def _unknown_role(path: str, role: str) -> Problem:
     name = role.strip().lower()
-    intended = name if name in ROLES else ROLES_OF_OTHERS.get(name)
+    intended = name if name in ROLES else ROLE_SYNONYMS.get(name)
     hint = f"; '{intended}' may be meant" if intended else ""
     return error("role", path, f"unknown role '{truncate(role)}'", _USE_A_ROLE + hint)
 

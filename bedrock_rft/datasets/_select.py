@@ -1,4 +1,4 @@
-"""Selection of prompts by difficulty: prompts that are always or never solved cost rollouts and give no signal."""
+"""Select prompts by difficulty, because prompts that are always or never solved cost rollouts and give no signal."""
 
 from __future__ import annotations
 
@@ -83,12 +83,12 @@ class Selection(ShortRepr):
 
 
 class _Line(NamedTuple):
-    """A record: its place in the file, and the decision on it. `check` is a checksum of its bytes."""
+    """A record: its place in the file, a checksum of its bytes, and the decision on the record."""
 
     number: int
     offset: int
     size: int
-    check: int
+    checksum: int
     prompt_hash: str
     decision: Decision
 
@@ -105,7 +105,7 @@ def select(
     group_size: int = GROUP_SIZE,
     limits: Limits | None = None,
 ) -> Selection:
-    """Write the records whose prompts are neither too hard nor too easy. Their bytes are kept.
+    """Write the records whose prompts are neither too hard nor too easy. Their bytes are not changed.
 
     A record is kept if the pass rate of its prompt is at least `low` and at most `high`. Next to `out`, a JSON note
     (`NAME.selection.json`) lists each dropped record and the reason. The files appear whole or not at all.
@@ -117,7 +117,7 @@ def select(
 
     Args:
         path: the training file. It is not changed.
-        difficulty: the difficulty of its prompts, or a file that `Difficulty.to_json` wrote.
+        difficulty: the difficulty of the file's prompts, or a file that `Difficulty.to_json` wrote.
         out: the file to write; an existing file is replaced.
         low: the lowest pass rate to keep, from 0 to 1.
         high: the highest pass rate to keep, from 0 to 1.
@@ -155,12 +155,12 @@ def select(
         )
     _check_count(source.name, len(kept), limits or Limits(), table)
     if order is not None:
-        kept.sort(key=lambda line: _rank(table, line.prompt_hash, order))
+        kept.sort(key=lambda line: _sort_key(table, line.prompt_hash, order))
     uncertain = sum(_is_uncertain(table, line.prompt_hash, low, high) for line in known)
     chances = table.chances(group_size)
-    before = _expect(table, chances, known, group_size, selected=False)
+    before = _expected_signal(table, chances, known, group_size, selected=False)
     selected = [line for line in known if line.decision == "kept"]
-    after = _expect(table, chances, selected, group_size, selected=True)
+    after = _expected_signal(table, chances, selected, group_size, selected=True)
     dropped = [line for line in lines if line.decision != "kept"]
     with AtomicFile(note) as note_file:
         report = write_lines(target, _read_lines(source, kept), limits)
@@ -186,7 +186,7 @@ def select(
             "order": order,
             "unsampled_records": unsampled,
             "group_size": group_size,
-            "dropped_records": [_describe(table, line) for line in dropped],
+            "dropped_records": [_note_entry(table, line) for line in dropped],
         }
         text = json.dumps(selection.to_dict() | settings, indent=1, ensure_ascii=False)
         note_file.write(text.encode("utf-8", "replace"))
@@ -248,7 +248,7 @@ def _read_lines(path: Path, lines: Sequence[_Line]) -> Iterator[bytes]:
             for line in lines:
                 file.seek(line.offset)
                 found = file.read(line.size)
-                if zlib.crc32(found) != line.check:
+                if zlib.crc32(found) != line.checksum:
                     raise DatasetError(f"Line {line.number} of {name} changed during the selection. Select again.")
                 yield found if found.endswith(b"\n") else found + b"\n"
     except OSError as error:
@@ -271,7 +271,7 @@ def _check_count(name: str, kept: int, limits: Limits, table: Difficulty) -> Non
     )
 
 
-def _rank(table: Difficulty, prompt_hash: str, order: Order) -> tuple[bool, float, float]:
+def _sort_key(table: Difficulty, prompt_hash: str, order: Order) -> tuple[bool, float, float]:
     prompt = table.prompts.get(prompt_hash)
     if prompt is None:
         return True, 0.0, 0.0
@@ -286,7 +286,7 @@ def _is_uncertain(table: Difficulty, prompt_hash: str, low: float, high: float) 
     return (lowest < low <= highest) or (lowest <= high < highest)
 
 
-def _expect(
+def _expected_signal(
     table: Difficulty, chances: Mapping[str, float], lines: Sequence[_Line], group_size: int, *, selected: bool
 ) -> Signal | None:
     """Return the expected signal of records; None if it is unknown."""
@@ -297,7 +297,7 @@ def _expect(
     return mean_signal([chances[one] for one in known], samples, group_size, selected=selected)
 
 
-def _describe(table: Difficulty, line: _Line) -> dict[str, Any]:
+def _note_entry(table: Difficulty, line: _Line) -> dict[str, Any]:
     """Return a dropped record as an entry of the JSON note that `select` writes."""
     row: dict[str, Any] = {"line": line.number, "reason": line.decision, "prompt_hash": line.prompt_hash}
     prompt = table.prompts.get(line.prompt_hash)

@@ -1,4 +1,4 @@
-"""Sources of a file's bytes that can be read several times: a path, bytes, a file object, or records."""
+"""Open data as bytes that can be read several times: from a path, bytes, a file object, or records."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CHUNK_SIZE = 1 << 20
 
 _DEFAULT_NAME = "data.jsonl"
 _MAX_PATH_CHARS = 4096
-_MAX_NAME_BYTES = 255  # of a file, in every usual file system
+_MAX_NAME_BYTES = 255  # longest name of a file in every usual file system
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")  # pathlib.Path removes the second slash
 _DOWNLOADS = {"s3": "aws s3 cp s3://… train.jsonl", "gs": "gcloud storage cp gs://… train.jsonl",
               "http": "curl -o train.jsonl http://…", "https": "curl -o train.jsonl https://…"}  # fmt: skip
@@ -45,7 +45,7 @@ class Source:
 
 
 def open_source(data: Data) -> Source:
-    """Return the source for data of any accepted type. Raise DatasetError or ConfigurationError if there is none."""
+    """Return the source for data of any accepted type. Raise DatasetError or ConfigurationError for other data."""
     if isinstance(data, (bytes, bytearray, memoryview)):
         content = bytes(data)
         return Source(_DEFAULT_NAME, lambda: io.BytesIO(content))
@@ -60,7 +60,7 @@ def open_source(data: Data) -> Source:
 
 
 def records_in(data: Data) -> Iterator[Any] | None:
-    """Return the records of an iterable; None for a path, bytes or a file. Raise ConfigurationError for the rest."""
+    """Return the records of an iterable; None for a path, bytes or a file. Raise ConfigurationError for other data."""
     if isinstance(data, (bytes, bytearray, memoryview, str, os.PathLike)):
         return None
     if isinstance(data, io.TextIOBase):
@@ -81,7 +81,7 @@ def records_in(data: Data) -> Iterator[Any] | None:
 
 
 def local_path(value: str | os.PathLike[str]) -> Path:
-    """Return the path of a local file with `~` expanded. Errors for content or a URL do not repeat the value."""
+    """Return the path of a local file with `~` expanded. Errors do not repeat a value that is content or a URL."""
     if not isinstance(cast("object", value), (str, os.PathLike)):
         name = type(value).__name__
         raise ConfigurationError(f"An object of type {name} was given as a path. Give the path of a file.")
@@ -128,21 +128,21 @@ def _is_content(text: str) -> bool:
 
 
 def _check_regular_file(path: Path) -> None:
-    shown = sanitize_line(str(path), 200)
+    short_path = sanitize_line(str(path), 200)
     try:
         mode = path.stat().st_mode
     except OSError as error:
-        dangling = " (a symbolic link to nothing)" if path.is_symlink() else ""
-        raise file_error(f"{shown}{dangling} cannot be read", error) from error
-    except ValueError as error:  # a NUL in it
-        raise DatasetError(f"{shown} is not a valid path: {error}.") from error
+        link_note = " (a symbolic link to nothing)" if path.is_symlink() else ""
+        raise file_error(f"{short_path}{link_note} cannot be read", error) from error
+    except ValueError as error:  # the path has a NUL
+        raise DatasetError(f"{short_path} is not a valid path: {error}.") from error
     if not stat.S_ISREG(mode):
         kind = "a directory" if stat.S_ISDIR(mode) else "a pipe or a device"
-        raise DatasetError(f"{shown} is {kind}. Give the path of a JSONL file.")
+        raise DatasetError(f"{short_path} is {kind}. Give the path of a JSONL file.")
 
 
 def _open_file(file: IO[bytes]) -> Source:
-    """Return the source for a file object. Each time it is read from its current position."""
+    """Return the source for a file object, which is read each time from its present position."""
     if getattr(file, "closed", False):
         raise ConfigurationError("The file object is closed. Open it again with mode 'rb', or give the path.")
     try:

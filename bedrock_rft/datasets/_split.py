@@ -1,4 +1,4 @@
-"""Splitting of a file into a training and a validation file that share no prompt.
+"""Split a file into a training and a validation file that share no prompt.
 
 The side of a record depends only on its prompt, the seed and the share, so records with the same prompt stay together
 even if their answers differ. The prompts with the lowest hashes go to validation: one pass computes the hashes and one
@@ -27,7 +27,7 @@ from bedrock_rft.datasets._source import local_path, open_source
 from bedrock_rft.datasets._write import write_lines
 from bedrock_rft.errors import ConfigurationError, DatasetError
 
-_ANY_NUMBER = Limits(min_records=1, max_records=2**62, warn_records=2**62)
+_NO_COUNT_LIMITS = Limits(min_records=1, max_records=2**62, warn_records=2**62)
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Split(ShortRepr):
         train: path of the training file.
         validation: path of the validation file.
         train_report: report on the training file.
-        validation_report: report on the validation file, which needs one record at least.
+        validation_report: report on the validation file, which needs at least one record.
     """
 
     train: Path
@@ -80,19 +80,19 @@ def split(
     )
     if len({file.resolve() for file in (source, train_path, validation_path)}) < 3:  # noqa: PLR2004 - the three files
         raise ConfigurationError("path, train and validation must be three different files.")
-    checked = validate(source, limits=_ANY_NUMBER).raise_for_errors()
+    report = validate(source, limits=_NO_COUNT_LIMITS).raise_for_errors()
     keys = array("Q", (key for key, _ in _lines_with_keys(source, seed)))
     limit = _highest_validation_key(keys, share, source.name)
     validation_lines = _lines_of_side(source, seed, limit, validation=True)
     validation_report = write_lines(validation_path, validation_lines, Limits(min_records=1))
     train_report = write_lines(train_path, _lines_of_side(source, seed, limit, validation=False))
-    if train_report.records + validation_report.records != checked.records:
+    if train_report.records + validation_report.records != report.records:
         raise DatasetError(f"{source.name} changed during the split. Split it again when nothing writes to it.")
     return Split(train_path, validation_path, train_report, validation_report)
 
 
 def _highest_validation_key(keys: array[int], share: float, name: str) -> int:
-    """Return the highest key of a validation record: the first with which validation has its share."""
+    """Return the highest key of a validation record: the lowest key with which validation has its share."""
     ordered = sorted(keys)
     if not ordered or ordered[0] == ordered[-1]:
         raise DatasetError(f"{name} has only one prompt, which cannot be in both files. Add records.")
@@ -113,7 +113,7 @@ def _lines_with_keys(path: Path, seed: int) -> Iterator[tuple[int, bytes]]:
     for number, line in read_lines(open_source(path)):
         try:
             messages = cast("list[dict[str, Any]]", from_json(line)["messages"])
-            # Surrounding whitespace makes no other prompt, and neither do text parts.
+            # Prompts that differ only in surrounding whitespace or text parts are the same prompt.
             turns = [(message["role"], str(content_text(message["content"])).strip()) for message in messages]
         except (ValueError, KeyError, TypeError) as error:
             name = sanitize_line(path.name, 100)

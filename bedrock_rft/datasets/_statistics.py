@@ -15,18 +15,18 @@ from bedrock_rft.datasets._report import Lengths, Limits, ProblemLog
 from bedrock_rft.datasets._rules import ROLES, error, truncate, warning
 
 _MAX_COMPARED = 40_000
-"""Records whose prompts are compared: twice what a job accepts. Each takes about 100 bytes."""
+"""Records whose prompts are compared: twice as many as a job accepts. Each takes about 100 bytes."""
 
 _MIN_ANSWER_CHARS = 12  # a shorter answer is often in its prompt by chance
-_MAX_NAMES = 400  # of further fields
+_MAX_NAMES = 400  # names of further fields to count
 _MAX_NAME_CHARS = 100
-_MAX_SHAPES = 1000  # to remember; most files have few
+_MAX_SHAPES = 1000  # shapes to remember; most files have few
 _HASH_BITS = (1 << 32) - 1
 _KNOWN_ROLES = frozenset(ROLES)
 _MISSING = object()
 _KNOWN_FIELDS = frozenset({"messages", "reference_answer"})
 _SIMPLE_TYPES = frozenset({str, int, bool})
-_NAN_OR_INFINITE = (math.inf, -math.inf)
+_INFINITIES = (math.inf, -math.inf)
 _TYPE_NAMES: dict[type, str] = {
     str: "string", int: "number", float: "number", bool: "boolean", type(None): "null", list: "list", dict: "object",
     object: "missing",
@@ -41,8 +41,8 @@ _ENDS_WITH_ASSISTANT = warning(
 _ENDS_WITH_SYSTEM = warning(
     "ends-with-system", "messages", "the last message has the role 'system'", "Move it to the beginning"
 )
-_BLANK = warning("blank-content", "messages", "a message is empty or whitespace", "Add its text, or remove it")
-_NUL = warning("nul", "messages", "a message contains the character NUL", "Remove \\u0000")
+_BLANK_CONTENT = warning("blank-content", "messages", "a message is empty or whitespace", "Add its text, or remove it")
+_NUL_CONTENT = warning("nul", "messages", "a message contains the character NUL", "Remove \\u0000")
 _NO_REFERENCE = warning(
     "reference-missing",
     "reference_answer",
@@ -55,10 +55,10 @@ _NULL_REFERENCE = warning(
 _OWN_ID = warning(
     "own-id", "id", "the service gives every record its own id", "Rename the field if the reward needs its value"
 )
-_INFINITE = warning(
+_TOO_LARGE = warning(
     "too-large", None, "a number is too large: most parsers read it as infinity", "Write the number as a string"
 )
-# In such tasks the answer is in the prompt by design.
+# Words and forms of tasks whose prompts contain the answer by design.
 _CLOSED_TASK = re.compile(
     r"\b(?:choose|choices?|options?|select|pick|which of|one of|extract\w*|copy|quote\w*|verbatim|passage|context|"
     r"paragraph|article|document|excerpt|transcript|according to|classif\w+|categor\w+|labels?|correct the|"
@@ -76,7 +76,7 @@ class _Shape:
     roles: tuple[str, ...]
     names: tuple[str, ...]
     reference_type: type
-    plain: bool  # these give no reason for a warning
+    is_plain: bool  # True if such records give no reason for a warning
     count: int = 0
 
 
@@ -113,19 +113,19 @@ class Statistics:
         """
         # Not split into functions, because their calls would make a check 10 % slower.
         turns: list[Any] = []
-        length, plain = 0, True
+        length, is_plain = 0, True
         for message in fields["messages"]:
             text = message["content"]
             turns += message["role"], text
             if text.isspace() or not text or "\0" in text or len(message) != 2:  # noqa: PLR2004 - role and content
-                plain = False
+                is_plain = False
             length += len(text)
         key = (*turns[::2], *fields, *map(type, fields.values()))
         shape = self._shapes.get(key) or self._new_shape(key, line, fields)
         if shape is None:
             return False
         shape.count += 1
-        if not plain or not shape.plain or length > self._max_chars:
+        if not is_plain or not shape.is_plain or length > self._max_chars:
             self._check_closely(line, fields, shape.roles, length)
         reference = fields.get("reference_answer")
         if type(reference) is str:
@@ -152,9 +152,11 @@ class Statistics:
             self._count_shapes()
         reference_type: type = type(fields.get("reference_answer", _MISSING))  # pyright: ignore[reportUnknownVariableType] # of any value
         types = set[type](map(type, (value for name, value in fields.items() if name != "messages")))
-        plain = roles[-1] == "user" and "id" not in fields and "reference_answer" in fields and types <= _SIMPLE_TYPES
+        is_plain = (
+            roles[-1] == "user" and "id" not in fields and "reference_answer" in fields and types <= _SIMPLE_TYPES
+        )
         self._first_of_type.setdefault(_TYPE_NAMES[reference_type], line)
-        self._shapes[key] = shape = _Shape(roles, tuple(fields), reference_type, plain)
+        self._shapes[key] = shape = _Shape(roles, tuple(fields), reference_type, is_plain)
         return shape
 
     def _check_closely(self, line: int, fields: dict[str, Any], roles: tuple[str, ...], length: int) -> None:
@@ -178,9 +180,9 @@ class Statistics:
     def _check_message(self, line: int, message: dict[str, Any]) -> None:
         text: str = message["content"]
         if "\0" in text:
-            self._log.add(line, _NUL)
+            self._log.add(line, _NUL_CONTENT)
         elif not text or text.isspace():
-            self._log.add(line, _BLANK)
+            self._log.add(line, _BLANK_CONTENT)
         for name, value in message.items():
             if name not in {"role", "content"}:
                 path = f"messages[].{truncate(name)}"
@@ -188,7 +190,7 @@ class Statistics:
                 if value is None and path in self.extra_fields:
                     self._nulls[path] += 1
                 if _is_infinite(value):
-                    self._log.add(line, _INFINITE)
+                    self._log.add(line, _TOO_LARGE)
 
     def finish(self) -> None:
         """Complete the counts, and log the warnings that concern the whole file."""
@@ -236,7 +238,7 @@ class Statistics:
         elif is_object(value):
             self._count_nested(name, value)
         if _is_infinite(value):
-            self._log.add(line, _INFINITE)
+            self._log.add(line, _TOO_LARGE)
 
     def _count_nested(self, path: str, fields: dict[str, Any]) -> None:
         self._nested[path] += 1
@@ -253,7 +255,7 @@ class Statistics:
             self._first_answer_in_prompt = self._first_answer_in_prompt or line
 
     def _warn_of_duplicate(self, line: int, earlier: int, entry: int) -> None:
-        """Log a record with the messages of an earlier one. Few files in billions have two prompts with one hash."""
+        """Log a record with the messages of an earlier record. Two prompts with equal hashes are too rare to matter."""
         self.duplicates += 1
         first, known, reference = earlier >> 32, earlier & _HASH_BITS, entry & _HASH_BITS
         if known != reference and known and reference:
@@ -270,14 +272,14 @@ class Statistics:
         types = [name for name in first if name not in {"missing", "null"}]
         if len(types) < 2:  # noqa: PLR2004 - one is no change
             return
-        listed = ", ".join(f"{name} on {counts[name]:,} (from line {first[name]:,})" for name in types)
+        type_counts = ", ".join(f"{name} on {counts[name]:,} (from line {first[name]:,})" for name in types)
         rarest = min(types, key=counts.__getitem__)
-        summary = f"its type changes between records: {listed}"
+        summary = f"its type changes between records: {type_counts}"
         remedy = "Use one type throughout, or have the reward handle each"
         self._log.add(first[rarest], warning("reference-types", "reference_answer", summary, remedy))
 
     def _warn_of_nulls(self) -> None:
-        """Warn of fields that every record has and that are null in some of them: the mark of an Arrow table."""
+        """Warn of fields that every record has and that are null in some records, as Arrow tables have them."""
         self._nested["messages[]"] = sum(self.roles.values())
         for path, nulls in sorted(self._nulls.items()):
             parent = path.rpartition(".")[0]
@@ -285,13 +287,15 @@ class Statistics:
             count = self._nested.get(path) or self.extra_fields[path]
             if total == count > nulls > 0:
                 objects = "messages" if path.startswith("messages[]") else "records"
-                summary = f"null in {nulls:,} of {count:,} {objects}, and present in all; Arrow fills missing keys so"
+                summary = (
+                    f"null in {nulls:,} of {count:,} {objects}, and present in all, as if Arrow had filled missing keys"
+                )
                 remedy = "Remove the nulls if the key was missing before: pandas, datasets and pyarrow add them"
                 self._log.add(None, warning("null-filled", path, summary, remedy))
 
 
 def _reference_hash(reference: object) -> int:
-    """Return 32 bits that differ between different reference answers; 0 if there is none."""
+    """Return 32 bits of the hash of a reference answer; 0 if there is no reference answer."""
     if reference is _MISSING or reference is None:
         return 0
     if type(reference) is dict or type(reference) is list:
@@ -305,7 +309,7 @@ def _is_infinite(value: object) -> bool:
     """Check whether an infinite number is anywhere within a value."""
     kind = type(value)
     if kind is float:
-        return value in _NAN_OR_INFINITE
+        return value in _INFINITIES
     if is_object(value):
         for inner in value.values():
             if type(inner) is not str and type(inner) is not int and _is_infinite(inner):

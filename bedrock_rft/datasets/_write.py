@@ -1,4 +1,4 @@
-"""Writing of training files: each record is checked as it is written, and the file appears whole or not at all."""
+"""Write training files. Each record is checked as it is written, and a file is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -53,11 +53,12 @@ def write(
         **removed: parameters of earlier versions; each raises an error that names the replacement.
 
     Returns:
-        The report. If there are fewer or more records than a job accepts it is not `ok`, but the file is written.
+        The report. If there are fewer or more records than a job accepts the report is not `ok`, but the file is
+        written.
 
     Raises:
-        DatasetError: a record does not follow the format, JSON cannot represent it, or it lacks a column; or the file
-            cannot be written. Nothing is left behind.
+        DatasetError: a record does not follow the format, JSON cannot represent a record, a record lacks a column, or
+            the file cannot be written. No file is left behind.
         ConfigurationError: `records` is not an iterable of records.
     """
     reject_removed(removed)
@@ -92,7 +93,7 @@ def write_lines(path: str | os.PathLike[str], lines: Iterable[bytes], limits: Li
 def _map_columns(
     rows: Iterable[Any], prompt: Column | None, system: Column | None, reference_answer: Column | None
 ) -> Iterator[dict[str, Any]]:
-    named = {column for column in (prompt, system, reference_answer) if isinstance(column, str)}
+    column_names = {column for column in (prompt, system, reference_answer) if isinstance(column, str)}
     for number, row in enumerate(rows, 1):
         fields = plain_record(number, row)
         messages: Any = fields.get("messages") if prompt is None else _column_value(number, fields, prompt, "prompt")
@@ -104,8 +105,10 @@ def _map_columns(
         record: dict[str, Any] = {"messages": messages}
         if reference_answer is not None:
             record["reference_answer"] = _column_value(number, fields, reference_answer, "reference_answer")
-        # A column with the name of such a field is replaced by the column that the argument names.
-        yield record | {name: value for name, value in fields.items() if name not in named and name not in record}
+        # A column named `messages` or `reference_answer` is replaced by the column that an argument names.
+        yield record | {
+            name: value for name, value in fields.items() if name not in column_names and name not in record
+        }
 
 
 def _column_value(number: int, fields: Mapping[str, Any], column: Column, argument: str) -> Any:
