@@ -1,7 +1,7 @@
 """The local service: an emulator of reinforcement fine-tuning on this machine, with your own reward function.
 
-`LocalService` listens on a loopback port; `LocalTransport(Service(...))` runs in process. Nothing leaves the machine
-and nothing is billed. Every id begins with `local-`, so that no job can be mistaken for a billed one.
+`LocalService` listens on a loopback port; `LocalTransport(Service(...))` runs in this process. Nothing leaves the
+machine and nothing is billed. Every id begins with `local-`, so that no job can be mistaken for a billed one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LocalService", "LocalTransport", "Service"]
 
-# Lazy, because running in process needs neither Starlette nor uvicorn.
+# The names are loaded lazily, because a service without a port needs neither Starlette nor uvicorn.
 __getattr__, __dir__ = lazy_names(
     __name__,
     {

@@ -29,8 +29,8 @@ _URL = "http://local.invalid/v1"
 class LocalTransport:
     """A `Transport` to a service in the same process: `Client(transport=LocalTransport(service))`.
 
-    It works for both clients. Its coroutines suspend only in `sleep`, and only if `blocking` is false. Closing the
-    transport does not close the service, which may serve other clients.
+    The transport works for both clients. Its coroutines suspend only in `sleep`, and only if `blocking` is false.
+    Closing the transport does not close the service, which may serve other clients.
 
     Attributes:
         service: the service that handles the requests.
@@ -67,7 +67,7 @@ class LocalTransport:
         return response
 
     async def sleep(self, seconds: float) -> None:
-        """Sleep, but at most 20 ms: the local service answers at once, so there is no load to spare."""
+        """Sleep, but at most 20 ms: the local service needs no pause before a retry."""
         duration = min(seconds, _MAX_SLEEP)
         if self.blocking:
             time.sleep(duration)  # noqa: ASYNC251 - the sync client has no event loop
@@ -75,7 +75,7 @@ class LocalTransport:
             await asyncio.sleep(duration)
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Run blocking work in the calling thread, because none of it takes long here."""
+        """Run blocking work in the calling thread, because no work takes long here."""
         return work()
 
     async def close(self) -> None:
@@ -111,7 +111,7 @@ def _respond(service: Service, request: Any) -> Response:
 
 
 def _store_upload(service: Service, content_type: str, body: bytes) -> Response:
-    """Parse a multipart body with the standard library, because it is in memory already."""
+    """Parse a multipart body with the standard library, because the body is in memory already."""
     head = f"Content-Type: {content_type}\r\n\r\n".encode()
     form = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + body)
     parts = {part.get_param("name", header="content-disposition"): part for part in form.iter_parts()}

@@ -24,7 +24,7 @@ from bedrock_rft.local._training.policy import (
     candidates,
     count_tokens,
     entropy,
-    greedy,
+    most_likely,
     sample_answers,
     softmax,
 )
@@ -504,7 +504,7 @@ def test_a_softmax_is_a_distribution_at_any_temperature(logits: list[float], tem
     assert math.isclose(sum(shares), 1)
     assert all(share >= 0 for share in shares)
     assert -1e-9 <= entropy(shares) <= math.log(len(shares)) + 1e-9
-    assert logits[greedy(logits)] == max(logits)
+    assert logits[most_likely(logits)] == max(logits)
 
 
 def test_the_untuned_model_is_right_in_about_a_third() -> None:

@@ -1,6 +1,6 @@
-"""The local service as an ASGI application: authenticate, bound the size of the body, then hand the request over.
+"""The local service as an ASGI application, which authenticates a request and limits its body before the service.
 
-Every request is checked in one order: the Host header, the Origin header, the method, the sender, the media type. A
+Every request is checked in this order: the Host header, the Origin header, the method, the sender, the media type. A
 signature is checked in two passes: its header before the body is read, and the whole signature once the body's hash is
 known. Nothing of an unauthenticated body is stored.
 """
@@ -41,7 +41,7 @@ from bedrock_rft.local._service.service import Service
 _METHODS = ("GET", "POST", "DELETE")
 _MAX_JSON_BYTES = 4 << 20
 _BODY_TIMEOUT = 60.0  # seconds without a byte of the body
-_POLL_SECONDS = 0.25  # how often a request that waits for its body checks whether the server is stopping
+_POLL_SECONDS = 0.25  # interval in which a request that waits for its body checks whether the server is stopping
 _DOWNLOAD = re.compile("/files/([^/]+)/content")
 _UPLOAD_PATH = f"{PREFIX}/files".encode()
 
@@ -68,7 +68,7 @@ class _RequestBody:
     async def read_chunks(self, limit: int) -> AsyncGenerator[bytes, None]:
         """Yield the body; raise `ServiceError` (413) if it exceeds `limit` bytes, 408 if it stalls."""
         if int(self._request.headers.get("content-length", 0)) > limit:
-            raise _body_too_large(limit)
+            raise _body_size_error(limit)
         while not self._ended:
             message = await self._receive()
             if message["type"] == "http.disconnect":
@@ -77,7 +77,7 @@ class _RequestBody:
             chunk: bytes = message.get("body", b"")
             self._size += len(chunk)
             if self._size > limit:
-                raise _body_too_large(limit)
+                raise _body_size_error(limit)
             self._digest.update(chunk)
             if chunk:
                 yield chunk
@@ -105,7 +105,7 @@ class App:
         self, service: Service, keys: Keys, host: str, *, max_upload_bytes: int, stopping: threading.Event
     ) -> None:
         """Serve authenticated requests whose `Host` header is `host`; `stopping` is set when the server stops."""
-        # A page of another site can make a browser send requests here, but it then names that site as host or origin.
+        # The host protects from pages of other sites: a browser names such a site as host or origin of the request.
         self._service, self._keys, self._host = service, keys, host
         self._max_upload_bytes, self._stopping = max_upload_bytes, stopping
 
@@ -128,24 +128,24 @@ class App:
 
     async def _authenticate_and_handle(self, request: HTTPRequest, body: _RequestBody) -> HTTPResponse:
         self._check_target(request)
-        # The hash of the received body is compared below; nothing of it is read before the sender is known.
-        claimed = request.headers.get("x-amz-content-sha256")
-        self._check_sender(request, claimed)
+        # Check the sender before reading the body. The hash of the received body is compared below.
+        claimed_sha256 = request.headers.get("x-amz-content-sha256")
+        self._check_sender(request, claimed_sha256)
         media = media_type(request.headers)
         multipart = media == "multipart/form-data" and request.method == "POST"
         if not multipart and media not in {"", "application/json"}:
-            # Browsers send text/plain and forms to other sites without a preflight request, but never JSON.
-            raise _unsupported(
+            # Refuse media types that browsers send to other sites without a preflight request: text/plain and forms.
+            raise _unsupported_media_error(
                 f"The Content-Type '{media[:100]}' is not supported. Send application/json, or multipart/form-data to "
                 "upload a file."
             )
         if multipart:
             return _http_response(await self._store_upload(request, body))
         content = b"".join([chunk async for chunk in body.read_chunks(_MAX_JSON_BYTES)])
-        if body.sha256 != claimed:  # otherwise the signature was checked with this hash
+        if body.sha256 != claimed_sha256:  # if equal, the signature was already checked with this hash
             self._check_sender(request, body.sha256)
         if content and not media:
-            raise _unsupported("The body has no Content-Type header.")
+            raise _unsupported_media_error("The body has no Content-Type header.")
         path = route_path(request.scope["raw_path"])
         parsed = parse_request(request.method, path, request.url.query, content)
         download = _DOWNLOAD.fullmatch(path) if request.method == "GET" else None
@@ -173,13 +173,13 @@ class App:
 
     async def _store_upload(self, request: HTTPRequest, body: _RequestBody) -> Response:
         if request.scope["raw_path"] != _UPLOAD_PATH:
-            raise _unsupported("Only POST /v1/files takes multipart/form-data.")
-        # The parser spools to an anonymous temporary file; the service stores it once the signature is verified.
+            raise _unsupported_media_error("Only POST /v1/files takes multipart/form-data.")
+        # The parser writes to an anonymous temporary file; the service stores the upload after checking the signature.
         try:
             received = body.read_chunks(self._max_upload_bytes)
             form = await MultiPartParser(request.headers, received, max_files=1, max_fields=8).parse()
         except (MultiPartException, ValueError):
-            # Older versions of Starlette let the parser's own error through, which is a ValueError.
+            # ValueError, because older versions of Starlette do not convert the parser's error.
             raise ServiceError(400, "The body is not valid multipart/form-data.", param="file") from None
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(form.close)
@@ -192,9 +192,9 @@ class App:
             return await run_in_threadpool(receive, chunks=chunks)
 
 
-def _body_too_large(limit: int) -> ServiceError:
+def _body_size_error(limit: int) -> ServiceError:
     return ServiceError(413, f"The body is larger than {limit} bytes.", code="request_too_large")
 
 
-def _unsupported(message: str) -> ServiceError:
+def _unsupported_media_error(message: str) -> ServiceError:
     return ServiceError(415, message, code="unsupported_media_type")

@@ -21,8 +21,8 @@ Auth = Literal["aws", "api_key"]
 """How a client authenticates: with AWS credentials and signatures, or with an API key."""
 
 _HOST = "127.0.0.1"
-_KEEP_ALIVE = 30  # seconds
-_GRACE = 1  # seconds for responses under way when the server stops
+_KEEP_ALIVE_SECONDS = 30  # seconds
+_SHUTDOWN_SECONDS = 1  # seconds to complete responses when the server stops
 _MAX_HEAD_BYTES = 64 << 10  # request line and headers
 
 
@@ -33,11 +33,11 @@ class LocalService:
     with LocalService(reward="reward.py:lambda_handler") as service, Client(**service.client_options()) as client: ...
     ```
 
-    It listens on the loopback address only, and accepts only the key and the credentials that it generates. They are
-    valid nowhere else.
+    The service listens on the loopback address only, and accepts only the key and the credentials that it generates,
+    which are valid nowhere else.
 
     Attributes:
-        service: the `Service` behind the port; it can be called in process.
+        service: the `Service` behind the port, which can also be called in this process.
         base_url: the address, with `/v1`.
         region: the region that the service reports.
     """
@@ -53,8 +53,8 @@ class LocalService:
         """Open the directory, resume unfinished jobs, and listen on a port.
 
         Args:
-            directory: holds files, state and keys; a later service resumes from it. None uses a temporary directory,
-                which `close` removes.
+            directory: the folder for files, state and keys, from which a later service resumes. None uses a temporary
+                directory, which `close` removes.
             port: the port; 0 chooses a free one.
             largest_upload: limit for an upload, in bytes.
             options: `reward`, `gold`, `pace` and the other arguments of `Service`.
@@ -70,7 +70,7 @@ class LocalService:
 
             from bedrock_rft.local._http.app import App
 
-            # Starlette imports python-multipart lazily, under two names, and would only fail at the first upload.
+            # Check now, because Starlette imports python-multipart lazily and would fail only at the first upload.
             if getattr(formparsers, "multipart", None) is None:
                 raise ImportError("python-multipart")  # noqa: TRY301 - reported like any missing package
         except ImportError as error:
@@ -97,8 +97,8 @@ class LocalService:
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
-                timeout_keep_alive=_KEEP_ALIVE,
-                timeout_graceful_shutdown=_GRACE,
+                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
                 h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
             )
             server = uvicorn.Server(config)
@@ -128,7 +128,7 @@ class LocalService:
         return {**options, "credentials": Credentials(credential.access_key, credential.secret_key, credential.token)}
 
     def environment(self, auth: Auth = "aws") -> dict[str, str]:
-        """Return the same settings as environment variables, for other programs.
+        """Return the arguments of `client_options` as environment variables, for other programs.
 
         `Client`, `openai.BedrockOpenAI` and, with a key, `openai.OpenAI` read them, and then use this service only.
 
@@ -174,8 +174,8 @@ def _check_auth(auth: object) -> object:
 
 
 def _listen(port: int) -> socket.socket:
-    """Listen before anything else is set up, so that clients may connect before the server runs."""
-    # asyncio disables Nagle's algorithm only if the protocol is named; with it every response is 40 ms late.
+    """Return a listening socket, so that clients can connect before the server runs."""
+    # Name the protocol, because asyncio then disables Nagle's algorithm, which delays every response by 40 ms.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if os.name == "posix":

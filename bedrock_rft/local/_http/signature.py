@@ -1,4 +1,4 @@
-"""The keys of the local service, and signatures: botocore signs the received request again, and both are compared.
+"""Check the keys and signatures of requests: botocore signs the received request again for comparison.
 
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 """
@@ -42,12 +42,12 @@ _AUTHORIZATION = re.compile(
     r"SignedHeaders=([^,\s]+), ?Signature=([^,\s]+)"
 )
 _DATE = re.compile(r"\d{8}T\d{6}Z", re.ASCII)
-_STAMP = "%Y%m%dT%H%M%SZ"
+_DATE_FORMAT = "%Y%m%dT%H%M%SZ"
 
 
 @dataclass(frozen=True)
 class Credential:
-    """AWS credentials; their repr shows the access key only. A long-term key has no session token."""
+    """AWS credentials; their repr shows the access key only. Long-term credentials have no token."""
 
     access_key: str
     secret_key: str
@@ -86,27 +86,27 @@ def verify(
         raise InvalidSignatureError(401, "Missing Authentication Token", "MissingAuthenticationTokenException")
     match = _AUTHORIZATION.fullmatch(text)
     if match is None:
-        raise _malformed(
+        raise _malformed_header_error(
             "is not of the form 'Credential=KEY/DATE/REGION/SERVICE/aws4_request, SignedHeaders=…, Signature=…'"
         )
     key, date, scope_region, service, signed_names, signature = match.groups()
     if service != SERVICE:
-        raise _invalid(f"Credential should be scoped to correct service: '{SERVICE}'.")
+        raise _invalid_signature_error(f"Credential should be scoped to correct service: '{SERVICE}'.")
     if scope_region != region:
-        raise _invalid(f"Credential should be scoped to a valid region, not '{scope_region[:60]}'.")
+        raise _invalid_signature_error(f"Credential should be scoped to a valid region, not '{scope_region[:60]}'.")
     credential = lookup(key)
     if credential is None:
-        raise _unknown_sender()
+        raise _unknown_sender_error()
     _check_signed_headers(signed_names.split(";"), values)
     _check_time(date, values["x-amz-date"], now)
-    if body_sha256 is not None and not _equal(values.get("x-amz-content-sha256", body_sha256), body_sha256):
-        raise _invalid("The X-Amz-Content-SHA256 header does not match the body that was received.")
-    if credential.token is not None and not _equal(values.get("x-amz-security-token", ""), credential.token):
-        raise _unknown_sender()
+    if body_sha256 is not None and not _is_equal(values.get("x-amz-content-sha256", body_sha256), body_sha256):
+        raise _invalid_signature_error("The X-Amz-Content-SHA256 header does not match the body that was received.")
+    if credential.token is not None and not _is_equal(values.get("x-amz-security-token", ""), credential.token):
+        raise _unknown_sender_error()
     if body_sha256 is None:
         return key
-    # Signers that get the path decoded encode it twice; signers that get the URL encode its path once more. Both
-    # are the same unless the URL has characters that need no encoding, such as the colon of a tuned model's name.
+    # Accept both forms of the path: some signers encode the decoded path twice, others encode the path of the URL
+    # once more. The results differ only for characters that need no encoding, such as the colon of a tuned model.
     path = raw_path.decode("utf-8", "surrogateescape")
     signed = {name: values[name] for name in signed_names.split(";")}
     signatures = [
@@ -119,8 +119,8 @@ def verify(
         )
         for target in {path, "/".join(map(_encode, path.split("/")))}
     ]
-    if not any([_equal(each, signature) for each in signatures]):  # noqa: C419 - constant time
-        raise _invalid(
+    if not any([_is_equal(each, signature) for each in signatures]):  # noqa: C419 - constant time
+        raise _invalid_signature_error(
             "The request signature we calculated does not match the signature you provided. "
             "Check your AWS Secret Access Key and signing method."
         )
@@ -135,7 +135,7 @@ def verify_short_term_key(key: str, *, lookup: Callable[[str], Credential | None
     try:
         url = base64.b64decode(key.removeprefix(SHORT_TERM_PREFIX), validate=True).decode("ascii")
     except ValueError:
-        raise _invalid_key() from None
+        raise _invalid_key_error() from None
     host, _, query = url.partition("/?")
     fields = dict(parse_qsl(query, keep_blank_values=True))
     parts = fields.get("X-Amz-Credential", "").split("/")
@@ -150,21 +150,21 @@ def verify_short_term_key(key: str, *, lookup: Callable[[str], Credential | None
         or signed_at is None
         or not (seconds.isascii() and seconds.isdigit() and 0 < int(seconds[:9]) <= _MAX_KEY_SECONDS)
     ):
-        raise _invalid_key()
+        raise _invalid_key_error()
     credential = lookup(parts[0])
-    if credential is None or not _equal(fields.get("X-Amz-Security-Token", ""), credential.token or ""):
-        raise _invalid_key()
+    if credential is None or not _is_equal(fields.get("X-Amz-Security-Token", ""), credential.token or ""):
+        raise _invalid_key_error()
     # The signature covers all parameters but itself and the version, which the generator appends to the signed URL.
     signed = "&".join(pair for pair in query.split("&") if pair.partition("=")[0] not in {"X-Amz-Signature", "Version"})
     parts_signed = _SignedParts("POST", "/", signed.encode(), {"host": host}, hashlib.sha256().hexdigest())
-    if not _equal(_sign(credential, _KEY_SERVICE, region, stamp, parts_signed), fields.get("X-Amz-Signature", "")):
-        raise _invalid_key()
+    if not _is_equal(_sign(credential, _KEY_SERVICE, region, stamp, parts_signed), fields.get("X-Amz-Signature", "")):
+        raise _invalid_key_error()
     if not signed_at - _SKEW <= now < signed_at + timedelta(seconds=int(seconds)):
         raise InvalidSignatureError(401, "The bearer token has expired.", "invalid_api_key")
     return credential.access_key
 
 
-def _invalid_key() -> InvalidSignatureError:
+def _invalid_key_error() -> InvalidSignatureError:
     return InvalidSignatureError(401, "Invalid bearer token.", "invalid_api_key")
 
 
@@ -208,7 +208,7 @@ def _encode(text: str) -> str:
 
 
 def _merge_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Lower the names, trim the values, and join the values of one name with commas."""
+    """Return the headers with names in lower case, values trimmed, and the values of one name joined with commas."""
     values: dict[str, str] = {}
     for name, value in headers:
         key, clean = name.strip().lower(), value.strip(" \t")
@@ -216,53 +216,53 @@ def _merge_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     return values
 
 
-def _unknown_sender() -> InvalidSignatureError:
+def _unknown_sender_error() -> InvalidSignatureError:
     return InvalidSignatureError(
         401, "The security token included in the request is invalid.", "UnrecognizedClientException"
     )
 
 
-def _malformed(problem: str) -> InvalidSignatureError:
+def _malformed_header_error(problem: str) -> InvalidSignatureError:
     return InvalidSignatureError(401, f"The Authorization header {problem}.", "IncompleteSignatureException")
 
 
-def _invalid(message: str, status: int = 401) -> InvalidSignatureError:
+def _invalid_signature_error(message: str, status: int = 401) -> InvalidSignatureError:
     return InvalidSignatureError(status, message, "InvalidSignatureException")
 
 
 def _check_signed_headers(names: Sequence[str], values: Mapping[str, str]) -> None:
     if list(names) != sorted({*names}) or not {*names} <= values.keys():
-        raise _malformed("signs headers that the request does not have, or does not list them in order")
+        raise _malformed_header_error("signs headers that the request does not have, or does not list them in order")
     missing = {"host", "x-amz-date", *(name for name in values if name.startswith("x-amz-"))} - {*names}
     if missing:
-        raise _invalid(f"Headers that must be signed are not: {', '.join(sorted(missing))}.")
+        raise _invalid_signature_error(f"Headers that must be signed are not: {', '.join(sorted(missing))}.")
 
 
 def _check_time(date: str, stamp: str, now: datetime) -> None:
     signed_at = _parse_date(stamp)
     if signed_at is None:
-        raise _malformed("comes with an X-Amz-Date that is not of the form 20260131T235959Z")
+        raise _malformed_header_error("comes with an X-Amz-Date that is not of the form 20260131T235959Z")
     if date != stamp[:8]:
-        raise _invalid(f"Credential should be scoped to the date of X-Amz-Date, {stamp[:8]}.")
-    limits = [(now + offset).strftime(_STAMP) for offset in (-_SKEW, timedelta(0), _SKEW)]
+        raise _invalid_signature_error(f"Credential should be scoped to the date of X-Amz-Date, {stamp[:8]}.")
+    limits = [(now + offset).strftime(_DATE_FORMAT) for offset in (-_SKEW, timedelta(0), _SKEW)]
     if signed_at > now + _SKEW:
-        late = f"Signature not yet current: {stamp} is still later than {limits[2]} ({limits[1]} + 5 min.)"
-        raise _invalid(late, status=403)
+        message = f"Signature not yet current: {stamp} is still later than {limits[2]} ({limits[1]} + 5 min.)"
+        raise _invalid_signature_error(message, status=403)
     if signed_at < now - _SKEW:
-        early = f"Signature expired: {stamp} is now earlier than {limits[0]} ({limits[1]} - 5 min.)"
-        raise _invalid(early, status=403)
+        message = f"Signature expired: {stamp} is now earlier than {limits[0]} ({limits[1]} - 5 min.)"
+        raise _invalid_signature_error(message, status=403)
 
 
 def _parse_date(stamp: str) -> datetime | None:
     if _DATE.fullmatch(stamp) is None:
         return None
     try:
-        return datetime.strptime(stamp, _STAMP).replace(tzinfo=timezone.utc)
+        return datetime.strptime(stamp, _DATE_FORMAT).replace(tzinfo=timezone.utc)
     except ValueError:
         return None
 
 
-def _equal(left: str, right: str) -> bool:
+def _is_equal(left: str, right: str) -> bool:
     return hmac.compare_digest(left.encode("utf-8", "surrogateescape"), right.encode("utf-8", "surrogateescape"))
 
 
@@ -314,7 +314,7 @@ class Keys:
         headers: Sequence[tuple[str, str]],
         body_sha256: str | None,
     ) -> None:
-        """Authenticate a request, or raise `InvalidSignatureError`. Without the body's hash, all but the signature."""
+        """Authenticate a request, or raise `InvalidSignatureError`. Without the hash, the signature is not checked."""
         values = [value for name, value in headers if name.lower() == "authorization"]
         if len(values) != 1:
             message = "Send one Authorization header: a bearer key or a signature."

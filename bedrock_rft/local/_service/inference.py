@@ -66,7 +66,7 @@ class Message(Strict):
 
 
 class SamplingOptions(Strict):
-    """Shared parameters. Others are rejected because they would have no effect, unless their value means off."""
+    """Parameters that both routes share. Others are rejected, because they have no effect, unless they mean off."""
 
     model: str
     stream: bool | None = None
@@ -84,7 +84,7 @@ class SamplingOptions(Strict):
 
 class _ChatMessage(Message):
     name: str | None = None
-    # Fields of an assistant message that was returned by a service, and is sent back.
+    # Fields of an assistant message that a service returned and a client sends back.
     refusal: None = None
     annotations: _Empty | None = None
     audio: None = None
@@ -116,7 +116,7 @@ class _ChatOptions(SamplingOptions):
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer, cut after the allowed number of tokens."""
+    """An answer, cut after the allowed number of tokens."""
 
     text: str
     tokens: int
@@ -200,14 +200,14 @@ class Inference:
         return known.state, [file for file in (job["training_file"], job["validation_file"]) if file is not None]
 
     def _prompt_positions(self, file: str) -> dict[str, int]:
-        """Return the first position of each prompt in a file, by key; empty if it is not a training file."""
+        """Return the first position of each prompt in a file, by key; empty for another file."""
         if file not in self._positions:
             records = self._load_records(file)
             self._positions[file] = {record.prompt_key: record.index for record in reversed(records)}
         return self._positions[file]
 
     def _read_records(self, file: str) -> list[Record]:
-        """Return the records of a file; none if it is gone or not a training file."""
+        """Return the records of a file; none if the file is gone or is not a training file."""
         try:
             return read_records(self._store.read_file(file, include_deleted=True), minimum=1)
         except (InvalidFileError, FileNotFoundError):
@@ -247,7 +247,7 @@ class _Text(Strict):
 
 class _InputItem(Message):
     type: Literal["message"] = "message"
-    # Fields of a message that was returned by a service, and is sent back.
+    # Fields of a message that a service returned and a client sends back.
     id: str | None = None
     status: str | None = None
 

@@ -1,4 +1,4 @@
-"""Requests and responses: bodies are validated as strictly as the service does, and errors have its form."""
+"""Parse and validate requests as strictly as the service, and build responses and errors in its form."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MAX_LIMIT = 100
 _MAX_SETTING_CHARS = 1000
 _UNSUPPORTED_KINDS = ("literal_error", "too_long", "none_required")
 
-# AWS's own notebook appends a version to the documented name.
+# The suffix that a notebook of AWS appends to the documented name of a model.
 _VERSION = re.compile(r"-v\d+:\d+$", re.ASCII)
 
 _MetadataKey = Annotated[str, Field(max_length=64)]
@@ -34,7 +34,7 @@ _Count = Annotated[int, Field(gt=0, le=1_000_000)]
 
 
 class Strict(BaseModel):
-    """A body or a part of one."""
+    """A JSON body or a part of a body."""
 
     # Observed: the service rejects unknown fields, and does not convert "1" to 1.
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
@@ -52,7 +52,7 @@ class _Grader(Strict):
 class Hyperparameters(Strict):
     """The three documented settings, with the values of the documentation's example as defaults.
 
-    Others are accepted, because the service may support more; the local service does not use them.
+    Other settings are accepted, because the service may support more; the local service does not use them.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -104,14 +104,14 @@ def validate_body(model: type[T], body: Any) -> T:
     try:
         return model.model_validate(body)
     except ValidationError as invalid:
-        # An unsupported value may be the reason why a field is missing.
+        # Report a missing field last, because an unsupported value may be the reason why it is missing.
         error = min(invalid.errors(include_url=False), key=lambda error: error["type"] == "missing")
         param = ".".join(str(step) for step in error["loc"])
-        message = _describe(param, error["type"], error["msg"], local=model not in (CreateJob, ListParameters))
+        message = _error_message(param, error["type"], error["msg"], local=model not in (CreateJob, ListParameters))
         raise ServiceError(400, message, param=param) from None
 
 
-def _describe(param: str, kind: str, message: str, *, local: bool) -> str:
+def _error_message(param: str, kind: str, message: str, *, local: bool) -> str:
     if kind == "extra_forbidden":
         if local:
             return f"The local service does not support '{param}'. Leave it out: it would have no effect."
@@ -129,7 +129,7 @@ def is_base_model(model: str) -> bool:
 
 
 class ListParameters(BaseModel):
-    """The parameters of a list. A larger limit than 100 is lowered, because AWS's own notebooks send 200."""
+    """The parameters of a list. A limit above 100 is lowered to 100, because notebooks of AWS send 200."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -145,13 +145,13 @@ def media_type(headers: Mapping[str, str]) -> str:
 
 
 def route_path(raw_path: bytes) -> str:
-    """Return the path below the base URL, still percent-encoded; empty if the path is outside of it."""
+    """Return the path below the base URL, still percent-encoded; empty for any other path."""
     text = raw_path.decode("ascii", "replace")
     return text[len(PREFIX) :] if text.startswith(f"{PREFIX}/") else ""
 
 
 def parse_request(method: str, path: str, query: str, body: bytes) -> Request:
-    """Parse a request whose body is JSON or empty. Raise `ServiceError` (400) if it is not."""
+    """Parse a request whose body is JSON or empty. Raise `ServiceError` (400) for any other body."""
     try:
         content = from_json(body) if body else None
     except ValueError:
@@ -172,7 +172,7 @@ def new_id(kind: str) -> str:
 
 @dataclass(eq=False)
 class ServiceError(Exception):
-    """A request that gets an error response; `param` is the part of the request that is at fault."""
+    """The error response to a request; `param` is the part of the request that caused it."""
 
     status: int
     message: str

@@ -35,7 +35,7 @@ def _not_found(kind: str, key: str) -> ServiceError:
 
 
 def new_event(message: str, *, level: str = "info", data: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Return an event of a job, created now; with `data` its type is `metrics`."""
+    """Return an event of a job, created now. With `data`, the type of the event is `metrics`."""
     return {
         "id": new_id("ftevent"),
         "object": "fine_tuning.job.event",
@@ -48,12 +48,14 @@ def new_event(message: str, *, level: str = "info", data: dict[str, Any] | None 
 
 
 class _Resource:
+    """Base class of the routes of one kind of object."""
+
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def _list(self, request: Request, kind: str, parent: str = "") -> Response:
-        given = {name: value for name, value in request.query.items() if value is not None}
-        query = validate_body(ListParameters, given)
+        parameters = {name: value for name, value in request.query.items() if value is not None}
+        query = validate_body(ListParameters, parameters)
         label = query.purpose if kind == "file" else ""
         try:
             ascending = query.order == "asc"

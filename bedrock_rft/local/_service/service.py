@@ -1,4 +1,4 @@
-"""The local service without a socket: one request in, one response out."""
+"""The local service without a socket: it returns a response to each request."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ class Service:
     """The local service in this process. It costs nothing, and its ids begin with `local-`.
 
     Attributes:
-        region: the region that it reports.
-        closed: it has stopped.
+        region: the region that the service reports.
+        closed: True after `close`.
     """
 
     def __init__(
@@ -87,12 +87,13 @@ class Service:
         """Open the directory and resume unfinished jobs.
 
         Args:
-            directory: holds files and state; a later service resumes from it. None uses a temporary directory, which
-                `close` removes.
+            directory: the folder for files and state, from which a later service resumes. None uses a temporary
+                directory, which `close` removes.
             reward: the reward function for every ARN: `file.py:name`, a package, a `Reward` or a function of `(event,
-                context)`. Or a mapping by function name or ARN; a job with another ARN fails. It runs in a subprocess
-                and its output is logged. A function that cannot be packaged, such as a closure, runs in this process:
-                if it calls `os._exit` or crashes, this process ends. The events of the job then have a warning.
+                context)`. Or a mapping of these by function name or ARN; a job with another ARN fails. A reward runs in
+                a subprocess, and its output is logged. A function that cannot be packaged, such as a closure, runs in
+                this process, with a warning in the events of the job: if it calls `os._exit` or crashes, this process
+                ends.
             payload: position of the reference answer in a rollout: under `metadata`, or at the top level.
             wrap_text: send a reference answer that is a string as `{"text": …}`.
             seed: random seed of the training.
@@ -102,8 +103,8 @@ class Service:
             group_size: answers sampled per prompt.
             invocation_size: rollouts per invocation of the reward function.
             reward_timeout: seconds that an invocation may take.
-            gold: returns the right answer to a record, if it is more than the reference answer in a common form. The
-                local policy then writes such answers too.
+            gold: a function that returns the right answer to a record, if the right answer is more than the reference
+                answer in a common form. The local policy then writes such answers too.
             record: a folder or `s3://bucket/prefix` in which to record the rollouts of all jobs, or a `RolloutLog`.
 
         Raises:
@@ -116,8 +117,8 @@ class Service:
         with contextlib.ExitStack() as resources:
 
             def load(handler: Handler, name: str | None = None) -> RewardFunction:
-                loaded = RewardFunction(handler, payload, wrap_text, invocation_size, reward_timeout, record, name)
-                return resources.enter_context(contextlib.closing(loaded))
+                function = RewardFunction(handler, payload, wrap_text, invocation_size, reward_timeout, record, name)
+                return resources.enter_context(contextlib.closing(function))
 
             rewards: RewardFunction | Mapping[str, RewardFunction] | None = None
             if isinstance(reward, Mapping):
@@ -140,7 +141,7 @@ class Service:
         self._exit_hook = close_at_exit(self._resources)  # removes a temporary directory if `close` is not called
 
     def handle(self, request: Request) -> Response:
-        """Handle one request. Any failure is a response too."""
+        """Return the response to a request. Failures are responses too."""
         return _respond(lambda: self._route(request))
 
     def receive_file(self, *, filename: str, purpose: str, chunks: Iterable[bytes]) -> Response:
@@ -215,7 +216,7 @@ def _routes(store: Store, files: Files, runner: JobRunner, seed: int, gold: Gold
 
 
 def close_at_exit(resources: contextlib.ExitStack) -> Callable[[], None]:
-    """Close a stack when this process ends, but not when a fork of it does; return the registered function."""
+    """Close a stack when this process ends, but not when a fork of it ends; return the registered function."""
     owner = os.getpid()
 
     def close() -> None:
@@ -231,7 +232,7 @@ def _respond(work: Callable[[], Response]) -> Response:
     except ServiceError as error:
         return error_response(error)
     except Exception as error:  # noqa: BLE001 - every failure is a response
-        # The traceback is for the log; a response shows no path.
+        # Log the traceback, and keep its paths out of the response.
         _log.exception("The local service could not handle a request.")
         if isinstance(error, sqlite3.OperationalError):
             is_disk_full = "full" in str(error)

@@ -15,16 +15,16 @@ from bedrock_rft.datasets._report import Limits, Report
 from bedrock_rft.datasets._rules import content_text
 from bedrock_rft.errors import DatasetError
 
-_NOT_DOCUMENTED = {"conflicting-references"}  # errors of `datasets` that the service may accept
+_UNDOCUMENTED_RULES = {"conflicting-references"}  # errors of `datasets` that the service may accept
 
 
 class InvalidFileError(DatasetError):
-    """The file is not a valid training file. The message names the line if one is the cause."""
+    """The file is not a valid training file. If a line is the cause, the message names the line."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """A prompt of a training file. Its index counts from 0, and `extras` are its other fields, even a user's `id`."""
+    """A record of a training file. `index` counts from 0; `extras` has all other fields, even an `id`."""
 
     index: int
     messages: list[dict[str, Any]]
@@ -34,12 +34,12 @@ class Record:
 
     @cached_property
     def prompt_key(self) -> str:
-        """The key that a chat request with the same conversation has."""
+        """The hash of the conversation, which a chat request with the same conversation has too."""
         return prompt_key(self.messages)
 
 
 def prompt_key(messages: Sequence[Mapping[str, Any]]) -> str:
-    """Return a hash of the roles and texts of a conversation. Parts and surrounding whitespace make no difference."""
+    """Return a hash of the roles and texts of a conversation. Parts and surrounding whitespace do not change it."""
     turns = [
         (str(message.get("role", "")), (content_text(message.get("content")) or "").strip()) for message in messages
     ]
@@ -47,18 +47,18 @@ def prompt_key(messages: Sequence[Mapping[str, Any]]) -> str:
 
 
 def read_records(chunks: Iterable[bytes], *, minimum: int = 100, maximum: int = 20_000) -> list[Record]:
-    """Read a training file from its bytes, divided anywhere. Raise `InvalidFileError` about its first error."""
+    """Read a training file from chunks of its bytes. Raise `InvalidFileError` for the first error."""
     check = DatasetCheck("file", limits=Limits(min_records=minimum, max_records=maximum), limit=1)
     records: list[Record] = []
     for line in _check_lines(chunks, check):
-        if line.strip() and len(records) <= maximum and (record := _record(len(records), line)) is not None:
+        if line.strip() and len(records) <= maximum and (record := _parse_record(len(records), line)) is not None:
             records.append(record)
     _raise_for_errors(check.finish())
     return records
 
 
 def _check_lines(chunks: Iterable[bytes], check: DatasetCheck) -> Iterator[bytes]:
-    """Yield the lines of a file while it is checked."""
+    """Yield the lines of a file, and pass its bytes to a check."""
     pending: list[bytes] = []
     for chunk in chunks:
         check.feed(chunk)
@@ -70,7 +70,7 @@ def _check_lines(chunks: Iterable[bytes], check: DatasetCheck) -> Iterator[bytes
     yield b"".join(pending)
 
 
-def _record(index: int, line: bytes) -> Record | None:
+def _parse_record(index: int, line: bytes) -> Record | None:
     """Return the record on a line; None if the line is invalid, which the check reports."""
     try:
         fields = cast("dict[str, Any]", parse_line(line))
@@ -82,8 +82,8 @@ def _record(index: int, line: bytes) -> Record | None:
 
 
 def _raise_for_errors(report: Report) -> None:
-    errors = [problem for problem in report.errors if problem.code not in _NOT_DOCUMENTED]
-    # An infinite number cannot be passed on to a reward as JSON.
+    errors = [problem for problem in report.errors if problem.code not in _UNDOCUMENTED_RULES]
+    # Reject infinite numbers too, because JSON cannot pass them to a reward.
     errors += [problem for problem in report.warnings if problem.code == "too-large"]
     if errors:
         first = min(errors, key=lambda problem: (problem.line is None, problem.line or 0))

@@ -1,8 +1,9 @@
 """The local policy: a softmax over about a dozen candidate answers to each prompt, right and wrong, in several forms.
 
 The style of an answer is its form, with "right" or "wrong". The logit of an answer is the logit of its style, which all
-prompts share, plus one for the prompt. Shared logits generalise to other prompts; those of a prompt memorise it over
-several epochs. The answers to a prompt depend on its file only, so a trained policy chooses among the same ones again.
+prompts share, plus a logit of the style on this prompt. Shared logits generalise to other prompts; the logits of a
+prompt memorise it over several epochs. The candidate answers to a prompt depend only on its file, so a trained policy
+chooses among the same answers again.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any, NamedTuple, cast
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.local._training.dataset import Record
 
-_MAX_LOGIT = 30.0  # odds of e^30 to 1; a larger logit would only overflow at a high learning rate
+_MAX_LOGIT = 30.0  # odds of e^30 to 1; larger logits would overflow at a high learning rate
 _DIGITS = 5
 _KEY_CHARS = 16
 
@@ -34,15 +35,15 @@ class Policy:
     def __init__(
         self, styles: Mapping[str, float] | None = None, prompts: Mapping[str, Mapping[str, float]] | None = None
     ) -> None:
-        """Start from the given logits; without arguments, from the untuned model."""
+        """Start from logits or, without arguments, from the untuned model."""
         self.styles = {style: round(math.log(weight), _DIGITS) for style, weight in BASE_WEIGHTS.items()}
         self.styles.update(styles or {})
-        self.prompts = {key: dict(own) for key, own in (prompts or {}).items()}
+        self.prompts = {key: dict(prompt_logits) for key, prompt_logits in (prompts or {}).items()}
 
     def logits(self, prompt_key: str, options: Sequence[Candidate]) -> list[float]:
         """Return the logit of each candidate answer to a prompt."""
-        own = self.prompts.get(prompt_key[:_KEY_CHARS], {})
-        return [self.styles[option.style] + own.get(option.style, 0.0) for option in options]
+        prompt_logits = self.prompts.get(prompt_key[:_KEY_CHARS], {})
+        return [self.styles[option.style] + prompt_logits.get(option.style, 0.0) for option in options]
 
     def shift_style(self, style: str, by: float) -> None:
         """Add `by` to the logit of a style on all prompts."""
@@ -50,8 +51,8 @@ class Policy:
 
     def shift_prompt(self, prompt_key: str, style: str, by: float) -> None:
         """Add `by` to the logit of a style on one prompt."""
-        own = self.prompts.setdefault(prompt_key[:_KEY_CHARS], {})
-        own[style] = _shift(own.get(style, 0.0), by)
+        prompt_logits = self.prompts.setdefault(prompt_key[:_KEY_CHARS], {})
+        prompt_logits[style] = _shift(prompt_logits.get(style, 0.0), by)
 
     @classmethod
     def load(cls, text: str) -> Policy:
@@ -71,15 +72,15 @@ def sample_answers(
     seed: int | None = None,
     gold: Gold | None = None,
 ) -> list[str]:
-    """Sample `n` answers to a record from a saved policy or the untuned one; temperature 0 takes the most likely."""
+    """Sample `n` answers to a record from a saved or the untuned policy. Temperature 0 takes the most likely answer."""
     policy = _load_policy(state)
     options = candidates(records, index, gold)
     key = records[index].prompt_key
     logits = policy.logits(key, options)
     if temperature <= 0:
-        return [options[greedy(logits)].text] * n
+        return [options[most_likely(logits)].text] * n
     generator = random.Random(None if seed is None else f"{seed}: {key}")  # noqa: S311 - no secret depends on it
-    probabilities = nucleus(softmax(logits, temperature), top_p)
+    probabilities = keep_nucleus(softmax(logits, temperature), top_p)
     return [option.text for option in generator.choices(options, probabilities, k=n)]
 
 
@@ -89,15 +90,15 @@ def _load_policy(state: str | None) -> Policy:
 
 
 def softmax(logits: Sequence[float], temperature: float = 1.0) -> list[float]:
-    """Return the probabilities of logits. Raises ZeroDivisionError at temperature 0; use `greedy` there."""
+    """Return the probabilities of logits. Raises ZeroDivisionError for temperature 0, which needs `most_likely`."""
     top = max(logits)
     weights = [math.exp((logit - top) / temperature) for logit in logits]
     total = sum(weights)
     return [weight / total for weight in weights]
 
 
-def nucleus(probabilities: Sequence[float], top_p: float) -> list[float]:
-    """Return the probabilities with all but the most likely, which together reach `top_p`, set to 0."""
+def keep_nucleus(probabilities: Sequence[float], top_p: float) -> list[float]:
+    """Return the most likely probabilities, which together reach `top_p`, and 0 for all others."""
     kept = [0.0] * len(probabilities)
     total = 0.0
     for position in sorted(range(len(probabilities)), key=lambda index: -probabilities[index]):
@@ -108,8 +109,8 @@ def nucleus(probabilities: Sequence[float], top_p: float) -> list[float]:
     return kept
 
 
-def greedy(logits: Sequence[float]) -> int:
-    """Return the position of the largest logit, the first of equals."""
+def most_likely(logits: Sequence[float]) -> int:
+    """Return the position of the largest logit, or the first of several."""
     return max(range(len(logits)), key=logits.__getitem__)
 
 
@@ -119,7 +120,7 @@ def entropy(probabilities: Sequence[float]) -> float:
 
 
 def _shift(logit: float, by: float) -> float:
-    # Rounded here and not when it is saved, so that a resumed run continues with the same numbers.
+    # Round the logit now and not when saving it, so that a resumed run continues with the same numbers.
     return round(min(max(logit + by, -_MAX_LOGIT), _MAX_LOGIT), _DIGITS)
 
 
@@ -175,15 +176,16 @@ _RAMBLING = (
 
 
 class Candidate(NamedTuple):
-    """A possible answer, with its style, a key of `BASE_WEIGHTS`: no two candidates of a prompt share one."""
+    """A possible answer, with its style: a key of `BASE_WEIGHTS` that no other candidate of the prompt has."""
 
     style: str
     text: str
 
 
 def candidates(records: Sequence[Record], index: int, gold: Gold | None = None) -> list[Candidate]:
-    """Return the possible answers to one prompt; they depend on the arguments only."""
-    # Wrong answers are right ones of other records. Without a reference there is no right one. `gold` adds one of each.
+    """Return the possible answers to one prompt, which depend only on the arguments."""
+    # Wrong answers are right answers of other records. A record without a reference has no right answer. `gold` adds a
+    # right and a wrong answer.
     full, final = _reference_answer(records[index])
     found = _render("right", [(full, final)]) if final else []
     found += _render("wrong", _wrong_answers(records, index, final))
@@ -216,7 +218,7 @@ def _call_gold(gold: Gold, record: Record) -> str:
 
 
 def _distant_index(index: int, attempt: int, count: int) -> int:
-    # In growing steps, because neighbours are often variants of one question with the same answer.
+    # Skip neighbours, in growing steps, because they are often variants of one question with the same answer.
     return (index + attempt * (32 * attempt + 1)) % count
 
 
@@ -244,7 +246,7 @@ def _wrong_answers(records: Sequence[Record], index: int, right: str) -> list[tu
 
 
 def _reference_answer(record: Record) -> tuple[str, str]:
-    """Return the full reference answer and its final answer; both empty if the record has none."""
+    """Return the full reference answer and its final answer; both are empty without a reference."""
     value = record.reference_answer
     if value is None:
         value = next((record.extras[name] for name in _ANSWER_FIELDS if record.extras.get(name) is not None), None)
@@ -269,7 +271,7 @@ def _encode(value: object) -> str:
 
 
 def _final_answer(text: str) -> str:
-    """Return the final answer of a solution: after its last ####, in its last box, its last number or its last line."""
+    """Return the final answer of a solution: the text after ####, the last box, the last number or the last line."""
     marked = text.rpartition("####")[2].strip()
     if marked != text and marked:
         return marked

@@ -36,7 +36,7 @@ _MEMORY_MB = 10_240  # Lambda's limit
 
 @dataclass(frozen=True)
 class SampledAnswer:
-    """One answer to one prompt. The id of the rollout is unique within a call of `RewardFunction.score`."""
+    """An answer to a prompt. `id` is unique within a call of `RewardFunction.score`."""
 
     id: str
     record: Record
@@ -75,10 +75,10 @@ class RewardFunction:
         self._shared_reason: str | None = None
         self._target: InProcessTarget | SubprocessTarget
         if isinstance(handler, Package):
-            self._target = self._start(handler.content, handler.handler, reward_name(handler))
+            self._target = self._start_target(handler.content, handler.handler, reward_name(handler))
         elif isinstance(handler, (str, os.PathLike)):
             file, entry = split_reward_path(os.fspath(handler))
-            self._target = self._start(file, entry, f"{file.name}:{entry}")
+            self._target = self._start_target(file, entry, f"{file.name}:{entry}")
         else:
             self._object = handler
             self._target = InProcessTarget(handler, reward_name(handler), timeout)
@@ -92,17 +92,17 @@ class RewardFunction:
         folder = Path(self._resources.enter_context(tempfile.TemporaryDirectory(prefix="reward-")))
         try:
             write_sources(handler, folder)
-            # Unlike a package it finds the modules that this process finds.
+            # Extend the path, so that the reward finds the modules that this process finds, unlike a package.
             paths = [path or os.getcwd() for path in sys.path]  # noqa: PTH109 - sys.path holds strings
             lines = ("import sys", f"sys.path += {paths!r}", "from lambda_function import lambda_handler", "")
             (folder / "entry.py").write_text("\n".join(lines), encoding="utf-8")
-            self._target = self._start(folder / "entry.py", "lambda_handler", reward_name(handler))
+            self._target = self._start_target(folder / "entry.py", "lambda_handler", reward_name(handler))
         except (ConfigurationError, OSError) as error:
             self._shared_reason = str(error)
         return self._shared_reason
 
     def score(self, answers: Sequence[SampledAnswer]) -> list[float]:
-        """Return the scores of answers, in their order. Raise `RewardError` if the handler does not give each one."""
+        """Return the scores of answers, in their order. Raise `RewardError` if the handler does not score all."""
         scores: list[float] = []
         for start in range(0, len(answers), self._size):
             batch = answers[start : start + self._size]
@@ -121,18 +121,18 @@ class RewardFunction:
         """End the subprocess."""
         self._resources.close()
 
-    def _start(self, source: Path | bytes, entry: str, name: str) -> SubprocessTarget:
-        # Like a function in Lambda it has the environment of its host, which may hold the credentials of a judge.
+    def _start_target(self, source: Path | bytes, entry: str, name: str) -> SubprocessTarget:
+        # The subprocess gets the environment, as in Lambda, because it may hold the credentials of a judge.
         target = SubprocessTarget(source, entry, name, self._timeout, _MEMORY_MB, environment=os.environ)
         self._resources.callback(target.close)
         try:
-            loaded = target.start()
+            description = target.start()
         except RewardError as error:
             self.close()
             raise ConfigurationError(error.message) from error
-        if loaded.get("wrong"):
+        if description.get("wrong"):
             self.close()
-            raise ConfigurationError(f"The reward '{name}' cannot be invoked by Lambda: {loaded['wrong']}.")
+            raise ConfigurationError(f"The reward '{name}' cannot be invoked by Lambda: {description['wrong']}.")
         return target
 
     def _invoke(self, event: list[dict[str, Any]]) -> Any:
@@ -150,9 +150,9 @@ class RewardFunction:
             wrap = self._wrap_text and isinstance(record.reference_answer, str)
             fields["reference_answer"] = {"text": record.reference_answer} if wrap else record.reference_answer
         messages = [*record.messages, {"role": "assistant", "content": answer.answer}]
-        own = {"id": answer.id, "messages": messages}
-        # The service's fields win over the record's: a record's `id` is not the rollout's.
-        return {**own, "metadata": fields} if self._nested else {**fields, **own}
+        service_fields = {"id": answer.id, "messages": messages}
+        # The service's fields replace the record's, because a record's `id` is not the id of the rollout.
+        return {**service_fields, "metadata": fields} if self._nested else {**fields, **service_fields}
 
 
 def _check_size(event: list[dict[str, Any]]) -> None:

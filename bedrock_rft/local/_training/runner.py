@@ -1,4 +1,4 @@
-"""Run jobs: validate them on one thread and train them on another, so that validation never waits for training.
+"""Run jobs: validate them on one thread and train them on another, so that no validation waits for training.
 
 A job's status changes only from the status that the writer expects, so a cancellation is never overwritten. The events
 of a training step and the policy after it are stored in one transaction, and only while the job is running. So a
@@ -30,13 +30,13 @@ from bedrock_rft.types.arn import LambdaArn
 
 _log = logging.getLogger("bedrock_rft.local")
 
-_SHARED_PROCESS = (
+_SHARED_PROCESS_WARNING = (
     "the reward runs in the process of the service, because it cannot run in a process of its own: {} If it exits or "
     "crashes, the service ends too."
 )
 _TRAINER_SETTINGS = ("n_epochs", "batch_size", "learning_rate_multiplier")
-_FUNCTION = "method.reinforcement.grader.lambda.function"  # the field of a job that names the reward function
-_CHECKPOINTS = 4
+_FUNCTION_FIELD = "method.reinforcement.grader.lambda.function"  # the field of a job that names the reward function
+_CHECKPOINT_COUNT = 4
 _WRITE_SHARE = 10  # steps are stored together if storing each would take more than a tenth of the time
 _STOP_TIMEOUT = 5.0  # seconds that stopping waits for an invocation of the reward function
 _SAVE_INTERVAL = 1.0  # seconds between attempts to store a failure on a full disk
@@ -44,7 +44,7 @@ _SAVE_INTERVAL = 1.0  # seconds between attempts to store a failure on a full di
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of all jobs, as `Service` describes them; the rewards by function name or ARN, or one for all."""
+    """Settings of all jobs, which `Service` describes. `rewards` is one reward for all jobs, or a mapping."""
 
     rewards: RewardFunction | Mapping[str, RewardFunction] | None = None
     seed: int = 0
@@ -151,7 +151,7 @@ class JobRunner:
                 return cast("Mapping[str, RewardFunction]", rewards)[name]
         started = "without a reward; pass reward=…" if rewards is None else f"with these: {', '.join(sorted(rewards))}"
         message = f"Function not found: {arn}. The local service was started {started}."
-        raise JobFailure("reward_function_not_found", message, _FUNCTION)
+        raise JobFailure("reward_function_not_found", message, _FUNCTION_FIELD)
 
     def _train(self, job: dict[str, Any], worker: JobWorker) -> None:
         records, validation = self._read_files(job)
@@ -168,7 +168,7 @@ class JobRunner:
         )
         started = f"training has started: {trainer.total_steps} steps."
         reason = reward.isolate()
-        warning = None if reason is None else _SHARED_PROCESS.format(reason)
+        warning = None if reason is None else _SHARED_PROCESS_WARNING.format(reason)
         if job["status"] == "queued" and not self._change_status(job, "running", started, warning):
             return
         JobRun(self._store, job, trainer, worker, self._settings.pace).run()
@@ -184,7 +184,7 @@ class JobFailure(Exception):  # noqa: N818 - it becomes the job's error
 
 
 class JobRun:
-    """The training of a job, continued after its last stored step."""
+    """The training of a job, which continues after the last stored step."""
 
     def __init__(self, store: Store, job: dict[str, Any], trainer: Trainer, worker: JobWorker, pace: float) -> None:
         """Restore a new trainer to the last stored step. The run pauses for `pace` seconds after each step."""
@@ -197,16 +197,18 @@ class JobRun:
         if self._progress.state:
             trainer.restore(self._progress.state)
         total = trainer.total_steps
-        self._checkpoint_steps = {math.ceil(total * quarter / _CHECKPOINTS) for quarter in range(1, _CHECKPOINTS + 1)}
-        self._unwritten: list[dict[str, Any]] = []
-        self._due = 0.0
+        self._checkpoint_steps = {
+            math.ceil(total * quarter / _CHECKPOINT_COUNT) for quarter in range(1, _CHECKPOINT_COUNT + 1)
+        }
+        self._pending_events: list[dict[str, Any]] = []
+        self._next_write = 0.0
 
     def run(self) -> None:
         """Train until the job is done or cancelled, or the service stops. Raise `JobFailure` if the reward failed."""
         while self._trainer.done < self._trainer.total_steps:
             metrics = self._step()
             is_checkpoint = metrics["step"] in self._checkpoint_steps
-            if is_checkpoint or self._pace or self._worker.stopping or time.monotonic() >= self._due:
+            if is_checkpoint or self._pace or self._worker.stopping or time.monotonic() >= self._next_write:
                 if not self._write(metrics if is_checkpoint else None):
                     return
                 until = time.monotonic() + self._pace
@@ -220,9 +222,9 @@ class JobRun:
         try:
             metrics: dict[str, Any] = dict(self._trainer.step(self._trainer.done + 1))
         except RewardError as error:
-            raise JobFailure("reward_function_error", error.message, _FUNCTION) from error
+            raise JobFailure("reward_function_error", error.message, _FUNCTION_FIELD) from error
         message = f"Step {metrics['step']}/{metrics['total_steps']}: training metrics"
-        self._unwritten.append(new_event(message, data=metrics))
+        self._pending_events.append(new_event(message, data=metrics))
         tokens = self._progress.tokens + self._trainer.tokens
         self._progress = self._progress._replace(step=metrics["step"], tokens=tokens)
         return metrics
@@ -234,13 +236,13 @@ class JobRun:
         with self._store.transaction():
             if not self._is_running():
                 return False
-            for event in self._unwritten:
+            for event in self._pending_events:
                 self._store.add("event", event, parent=self._job["id"])
             if checkpoint is not None:
                 self._add_checkpoint(checkpoint, state)
             self._store.save_progress(self._job["id"], self._progress._replace(state=state))
-        self._unwritten = []
-        self._due = time.monotonic() + (time.monotonic() - started) * _WRITE_SHARE
+        self._pending_events = []
+        self._next_write = time.monotonic() + (time.monotonic() - started) * _WRITE_SHARE
         return True
 
     def _is_running(self) -> bool:
@@ -285,7 +287,7 @@ class JobWorker(threading.Thread):
     """A thread that works through the jobs in certain statuses, oldest first, until `stopping` is true."""
 
     def __init__(self, store: Store, statuses: tuple[str, ...], work: _Work, name: str) -> None:
-        # A daemon, because a reward function that never returns must not keep the process alive.
+        # The thread is a daemon, because a reward function that never returns must not keep the process alive.
         super().__init__(name=name, daemon=True)
         self.stopping = False
         self._store = store
@@ -298,7 +300,7 @@ class JobWorker(threading.Thread):
         self._changed.set()
 
     def pause(self, seconds: float) -> None:
-        """Wait, until a job changes at the latest."""
+        """Wait for some seconds, or until a job changes."""
         if self._changed.wait(seconds):
             self._changed.clear()
 

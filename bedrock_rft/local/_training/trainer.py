@@ -22,7 +22,7 @@ _STYLE_RATE = 0.7
 _PROMPT_RATE = 0.5
 _EPSILON = 1e-4  # added to the standard deviation, as in TRL
 _MAX_VALIDATION_PROMPTS = 64
-_VALIDATIONS = 10
+_VALIDATION_COUNT = 10
 
 
 class _Group(NamedTuple):
@@ -35,9 +35,16 @@ class _Group(NamedTuple):
 
 
 class Trainer:
-    """A training run, step by step: `total_steps`, the number `done`, and the answers' `tokens` in the last one."""
+    """A training run, step by step.
 
-    # The random numbers of a step depend on the seed and its number only, so a restored run continues exactly.
+    Attributes:
+        total_steps: number of steps of the run.
+        done: number of finished steps.
+        tokens: number of tokens of all answers in the last step.
+    """
+
+    # The random numbers of a step depend only on the seed and the number of the step, so a restored run continues
+    # exactly.
 
     def __init__(
         self,
@@ -70,8 +77,8 @@ class Trainer:
         self.done = self.tokens = 0
 
     def step(self, number: int) -> dict[str, float | int]:
-        """Take one step, from 1, and return its metrics; if the reward fails, the policy has not moved."""
-        # Entropy is in nats per answer and lengths in tokens; all are means over the rollouts, before the update.
+        """Take step `number`, which counts from 1, and return its metrics. If the reward fails, the policy stays."""
+        # Entropy is in nats per answer, lengths are in tokens. Metrics are means over the rollouts before the update.
         size = self._group_size
         groups, scores, lengths = self._sample(self._records, self._batch(number), size, f"step-{number}")
         advantages = [_advantages(scores[index * size : (index + 1) * size]) for index in range(len(groups))]
@@ -86,7 +93,7 @@ class Trainer:
             "response_length_mean": _mean(lengths),
         }
         self.done, self.tokens = number, sum(lengths)
-        if number == self.total_steps or number % max(1, self.total_steps // _VALIDATIONS) == 0:
+        if number == self.total_steps or number % max(1, self.total_steps // _VALIDATION_COUNT) == 0:
             metrics.update(self.validate())
         return metrics
 
@@ -94,7 +101,7 @@ class Trainer:
         """Score one sampled answer to each validation prompt; return the means of reward and length (tokens)."""
         if not self._validation:
             return {}
-        # The same prompts every time, so that the means can be compared.
+        # Use the same prompts every time, so that the means can be compared.
         chosen = self._generator("validation").sample(
             range(len(self._validation)), min(_MAX_VALIDATION_PROMPTS, len(self._validation))
         )
@@ -142,7 +149,7 @@ class Trainer:
         shared: dict[str, float] = {}
         squares = 0.0
         for group, values in zip(groups, advantages, strict=True):
-            for position, slope in _slopes(group, values).items():
+            for position, slope in _logit_gradients(group, values).items():
                 style = group.options[position].style
                 shared[style] = shared.get(style, 0.0) + slope / len(groups)
                 squares += (slope / len(groups)) ** 2
@@ -155,7 +162,7 @@ class Trainer:
 
 def _advantages(scores: Sequence[float]) -> list[float]:
     """Return the distance of each score from its group's mean, in sample standard deviations, as TRL computes it."""
-    # The mean of equal floats may differ from them in the last digit, which is no signal.
+    # Return exact zeros for equal scores, because their mean may differ from them in the last digit.
     if min(scores) == max(scores):
         return [0.0] * len(scores)
     mean = _mean(scores)
@@ -163,9 +170,9 @@ def _advantages(scores: Sequence[float]) -> list[float]:
     return [(score - mean) / (deviation + _EPSILON) for score in scores]
 
 
-def _slopes(group: _Group, advantages: Sequence[float]) -> dict[int, float]:
+def _logit_gradients(group: _Group, advantages: Sequence[float]) -> dict[int, float]:
     """Return the gradient of the expected advantage with respect to the logit of each sampled candidate."""
-    # The term of the softmax, a candidate's probability times the mean advantage, is 0 because advantages sum to 0.
+    # The softmax adds no term: a candidate's probability times the mean advantage is 0, because advantages sum to 0.
     slopes: dict[int, float] = {}
     for position, advantage in zip(group.chosen, advantages, strict=True):
         if advantage:
