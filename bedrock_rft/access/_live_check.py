@@ -16,6 +16,7 @@ from urllib.parse import quote, urlsplit
 
 from bedrock_rft._auth.identity import Identity
 from bedrock_rft._core.findings import Finding, Findings
+from bedrock_rft._core.local_service import is_local
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft._core.version import __version__
 from bedrock_rft._resources.files import Files
@@ -116,7 +117,7 @@ def live_check(
     identity = client.identity
     host = urlsplit(identity.base_url).hostname or identity.base_url
     service = "Amazon Bedrock" if host.endswith((".api.aws", ".amazonaws.com")) else "a custom endpoint"
-    if seen.file_id.startswith("local-"):
+    if is_local(seen.file_id):
         service = "the local service, not Amazon Bedrock"
     return LiveReport(
         f"Live check of {service}",

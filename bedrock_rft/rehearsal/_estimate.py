@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, cast
 
+from bedrock_rft._core.local_service import is_local
 from bedrock_rft._core.log import log
 from bedrock_rft._resources.event_log import oldest_first
 from bedrock_rft.costs import Estimate, Pace, Prices, Range
@@ -134,11 +135,14 @@ def _reward_seconds(
 
 
 async def _account_pace(jobs: Any, model: str, batch_size: int) -> Pace | None:
-    """Return the pace of the newest finished jobs with a model, or None. Problems are logged: a pace is optional."""
+    """Return the pace of the newest finished jobs with a model, or None. Problems are logged: a pace is optional.
+
+    Jobs of the local service train no model, so their pace is not used.
+    """
     found: list[JobTimes] = []
     try:
         async for job in jobs.list():
-            if job.status != "succeeded" or canonical_model(job.model) != canonical_model(model):
+            if job.status != "succeeded" or is_local(job.id) or canonical_model(job.model) != canonical_model(model):
                 continue
             found.append(await _times(jobs, job))
             if len(found) == _JOBS:

@@ -6,6 +6,7 @@ import json
 import zipfile
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from support.live_runs import ARN, QUICK, records
@@ -271,7 +272,9 @@ def test_an_estimate_reads_the_data_times_the_reward_and_sends_nothing_but_lists
     assert all(len(line) <= 80 for line in str(found).splitlines())
 
 
-def test_the_pace_comes_from_finished_jobs_of_the_account() -> None:
+def test_the_pace_comes_from_finished_jobs_of_the_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Jobs of the local service give no pace, so these have ids like those of the service.
+    monkeypatch.setattr("bedrock_rft.local._service.routes.new_id", lambda kind: f"{kind}-{uuid4().hex}")
     settings = {"batch_size": 25}
     with Service(**QUICK, pace=0.6) as service, Client(transport=LocalTransport(service)) as client:
         file = client.files.upload(records())
@@ -284,6 +287,18 @@ def test_the_pace_comes_from_finished_jobs_of_the_account() -> None:
     assert found.hours.low == pytest.approx(3 * (max(times) - min(times)) / 3 / 3600)
     assert "measured from the events of a finished job of this account" in item(found, "training").basis
     assert "an assumption" in item(other, "training").basis
+
+
+def test_jobs_of_the_local_service_do_not_give_the_pace() -> None:
+    settings = {"batch_size": 25}
+    with Service(**QUICK, pace=0.6) as service, Client(transport=LocalTransport(service)) as client:
+        before = client.estimate(records(), reward_seconds=0.1)
+        file = client.files.upload(records())
+        job = client.jobs.create(MODEL, training_file=file, reward=ARN, hyperparameters=settings)
+        client.jobs.wait(job, poll_interval=0.1)
+        after = client.estimate(records(), reward_seconds=0.1)
+    assert after == before
+    assert "an assumption" in item(after, "training").basis
 
 
 def test_rewards_that_cost_money_are_not_invoked() -> None:
