@@ -59,8 +59,8 @@ GROUPS = (
         "advice.",
         _rows("""
             N01 | must | the connection is refused
-            N02 | must | it is refused for a while, then accepted
-            N03 | must | the same while a job is being created
+            N02 | must | the connection is refused for a while, then accepted
+            N03 | must | the connection is refused for a while during the creation of a job
             N04 | must | the host has no address
             N05 | should | the certificate was issued by an unknown authority
             N06 | should | the certificate has expired
@@ -74,7 +74,7 @@ GROUPS = (
     Group(
         "Sending",
         "An upload that was interrupted is sent again from its beginning, byte for byte. If the creation of a job was "
-        "interrupted, the job is looked up, and never created again.",
+        "interrupted, the client searches for the job, and never creates it again.",
         _rows("""
             Q02 | must | the connection is reset during an upload, once
             Q03 | must | the connection is reset during an upload, always
@@ -89,8 +89,8 @@ GROUPS = (
         "beginning, with status and request id.",
         _rows("""
             P01 | must | the connection is closed without a response
-            P02 | must | it is reset in the middle of a response
-            P03 | must | it is closed in the middle of a response
+            P02 | must | the connection is reset in the middle of a response
+            P03 | must | the connection is closed in the middle of a response
             P04 | must | the JSON is truncated, though its Content-Length is right
             P05 | must | 200 with a body that is not JSON
             P06 | must | 200 with an HTML page
@@ -154,7 +154,8 @@ GROUPS = (
     ),
     Group(
         "Retry-After",
-        "Delays of up to two minutes are respected; a longer one is an error at once; an invalid one is ignored.",
+        "The client waits as long as the header asks, up to two minutes. A longer delay is an error at once, and an "
+        "invalid value is ignored.",
         _rows("""
             R01 | must | a number of seconds
             R02 | must | an HTTP date
@@ -171,14 +172,14 @@ GROUPS = (
     ),
     Group(
         "Creating a job",
-        "One call creates at most one job. If the response is lost, the job is looked up by its marker; if it is not "
-        "found, the error names the marker, with which it can be searched for later.",
+        "One call creates at most one job. If the response is lost, the client searches for the job by its marker. If "
+        "it finds no job, the error names the marker, so that you can search for the job later.",
         _rows("""
             C01 | must | the response is lost
-            C02 | must | the same, and the list of jobs lags behind
-            C03 | must | the same, and the list shows no metadata
-            C04 | must | the same, and the look-up fails as well
-            C05 | must | the same, and another program creates an equal job
+            C02 | must | the response is lost, and the list of jobs lags behind
+            C03 | must | the response is lost, and the list of jobs shows no metadata
+            C04 | must | the response is lost, and the search fails as well
+            C05 | must | the response is lost, and another program creates an equal job
             C06 | must | the response comes too late
             C07_500 | must | 500 although the job was created
             C07_502 | must | 502 although the job was created
@@ -235,10 +236,10 @@ GROUPS = (
             D308 | must | 308 to another origin
             D10 | must | 307 to another origin, for an upload
             D11 | must | 308 to another origin, for a creation
-            D13 | should | to itself, without end
-            D14 | must | to a local file
-            D15 | must | to an invalid URL
-            D16 | must | without a target
+            D13 | should | a redirect to the same URL, without end
+            D14 | must | a redirect to a local file
+            D15 | must | a redirect to an invalid URL
+            D16 | must | a redirect without a target
         """),
     ),
     Group(
@@ -286,22 +287,22 @@ GROUPS = (
             E01 | must | pages overlap
             E02 | must | every event is listed twice
             E03 | must | events are shuffled
-            E04 | must | the oldest come first
-            E05 | must | an id is missing
-            E06 | must | an id is null
+            E04 | must | the oldest events come first
+            E05 | must | the id of an event is missing
+            E06 | must | the id of an event is null
             E07 | must | the cursor does not move
             E08 | must | pages go in circles
             E09 | must | a page lacks `has_more`
             E10 | must | an event appears late among older ones
-            E11 | must | all have the same time
-            E12 | must | none has a time
+            E11 | must | all events have the same time
+            E12 | must | no event has a time
             E13 | must | metrics are NaN or infinite
             E14 | must | metrics are strings
             E15 | must | an event has no data
             E16 | must | a page is lost
-            E17 | must | the type is unknown
+            E17 | must | the type of an event is unknown
             E18 | must | a message holds control characters
-            E19 | must | there are five hundred
+            E19 | must | there are five hundred events
             E20 | must | following is resumed after an event
         """),
     ),
@@ -326,10 +327,10 @@ GROUPS = (
         "Interruption",
         "Ctrl-C ends the call within two seconds, does not touch the job, and leaves nothing behind.",
         _rows("""
-            I01 | must | during an upload
-            I02 | must | during a wait
-            I03 | must | during the delay before a retry
-            I04 | must | during the creation of a job
+            I01 | must | Ctrl-C during an upload
+            I02 | must | Ctrl-C during a wait
+            I03 | must | Ctrl-C during the delay before a retry
+            I04 | must | Ctrl-C during the creation of a job
         """),
     ),
     Group(
@@ -351,20 +352,20 @@ ROWS = {row.name: row for group in GROUPS for row in group.rows}
 _INTRODUCTION = """\
 # Reliability
 
-How this package behaves if the network, the service or another peer fails. Every row is a fault on a real socket,
-against a server that fails in the way the row describes; no transport is mocked. (A host without an address is the
-exception: there the resolver is replaced.) The tests write this table and check it in every later run, so it cannot
-promise more than the tests check.
+This page shows how the package behaves if the network, the service or another peer fails. Every row is a fault on a real
+socket, against a server that fails in the way the row describes; no transport is mocked. (The only exception is a host
+without an address: this row replaces the resolver.) The tests write this table and check it in every later run, so it
+cannot promise more than the tests check.
 
 In every row, besides the promise of its group:
 
 - the error is an exception of this package, explains the cause and the remedy, and can be pickled;
-- no key, secret or token appears in it, in its traceback with local variables, in the log of any library at DEBUG, or
-  on standard error;
+- no key, secret or token appears in the error, in its traceback with local variables, in the log of any library at
+  DEBUG, or on standard error;
 - every request that arrived had the right identity: signatures are checked by a verifier that was written from the
   specification and does not use the client's signer;
 - no request reaches another origin, and no job or file is created that was not asked for;
-- it ends in bounded time.
+- the call ends in bounded time.
 
 "must" means that money, data or credentials are at stake; "should" means that some other client does it; "beyond"
 means that we know no other client that does. Each row is tested with an API key, which goes through OpenAI's SDK, and
