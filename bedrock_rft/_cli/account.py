@@ -44,10 +44,10 @@ def doctor(
 ) -> None:
     """Check everything that a job needs, with a remedy for each fault.
 
-    It queries the endpoint, STS, IAM, Lambda, EC2 and KMS, and changes nothing.
-    The exit code is 3 if there are errors. With --live it instead uploads a file
-    of 100 records, reads it, deletes it, and prints a redacted report of what
-    differs from the documentation.
+    The doctor queries the endpoint, STS, IAM, Lambda, EC2 and KMS, and changes
+    nothing. The exit code is 3 if there are errors. With --live, the doctor only
+    uploads a file of 100 records, reads it, deletes it, and prints a redacted
+    report of the differences from the documentation.
     """
     from bedrock_rft import access
 
@@ -74,7 +74,7 @@ def doctor(
     type=click.FloatRange(0, 12, min_open=True),
     default=12.0,
     metavar="HOURS",
-    help="Hours until it expires. Default: 12, the maximum.",
+    help="Hours until the key expires. Default: 12, the maximum.",
 )
 def key(hours: float) -> None:
     """Print a short-term API key, made from AWS credentials.
@@ -95,7 +95,9 @@ def key(hours: float) -> None:
 
 
 @click.command(cls=Command, shape="bedrock_rft.costs.Inventory")
-@click.option("--no-checkpoints", is_flag=True, help="Leave out checkpoints, which need a request for each job.")
+@click.option(
+    "--no-checkpoints", is_flag=True, help="Leave out checkpoints; listing them needs a request for each job."
+)
 @click.option("--no-functions", is_flag=True, help="Leave out deployed functions, and do not call Lambda.")
 def inventory(*, no_checkpoints: bool, no_functions: bool) -> None:
     """List files, jobs, tuned models, checkpoints and functions.

@@ -18,7 +18,7 @@ _COMMANDS = {
     "rehearse": ("evaluate", "Rehearse a job on this machine."),
     "files": ("files", "Upload and manage files of the service."),
     "jobs": ("jobs", "Create, follow and compare jobs."),
-    "models": ("models", "List models, and ask one a question."),
+    "models": ("models", "List models, and ask a model a question."),
     "eval": ("evaluate", "Compare models on a dataset."),
     "inventory": ("account", "List the resources of the account, and their cost."),
     "policy": ("policy", "Print IAM policies."),

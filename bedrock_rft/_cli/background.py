@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 _DETACHED = 0x00000008  # DETACHED_PROCESS of Windows
-# `python -m` would import modules from the current folder, which may be anyone's, before those that are installed.
+# Not `python -m`, because it imports modules from the current folder, which others may write to, before installed ones.
 _RUN = (
     "import sys; sys.path[:] = [one for one in sys.path if one]; module = sys.argv.pop(1); "
     "import runpy; runpy.run_module(module, run_name='__main__', alter_sys=True)"
@@ -25,7 +25,7 @@ def open_private(path: Path) -> IO[bytes]:
 
 
 def start(module: str, arguments: Sequence[str], *, log: Path | None = None) -> subprocess.Popen[bytes]:
-    """Start a module of this package, which outlives this process; with a log, its standard output is a pipe."""
+    """Start a module of this package in a process that outlives this one. With a log, its standard output is a pipe."""
     with contextlib.nullcontext(subprocess.DEVNULL) if log is None else open_private(log) as errors:
         return subprocess.Popen(  # noqa: S603 - this Python, with a module of this package
             [sys.executable, "-c", _RUN, module, *arguments],

@@ -34,7 +34,7 @@ class Command(click.Command):
         self.shape = shape
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """Return the parameters, the global ones first, so that an own option can replace the letter of one."""
+        """Return the parameters, the global options first, so that a command's own option can take over a letter."""
         return [*GLOBAL_OPTIONS, *super().get_params(ctx)]
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -56,7 +56,7 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """A group of commands with the global options; `lazy` ones, with module and help, are imported when they run."""
+    """A group of commands with the global options. Commands in `lazy` (module and help) are imported when they run."""
 
     command_class = Command
 
@@ -87,7 +87,7 @@ class Group(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find a command by its name, or suggest the nearest one."""
+        """Find a command by its name, or suggest the nearest command."""
         name = args[0]
         if name not in self.list_commands(ctx) and not name.startswith("-") and not ctx.resilient_parsing:
             import difflib  # slow to import

@@ -29,7 +29,7 @@ from bedrock_rft._cli.completion import file_ids
 from bedrock_rft._cli.failures import FOUND_ERRORS, finish, on_interrupt, warn
 from bedrock_rft._cli.files import upload_file
 from bedrock_rft._cli.id_cache import cache_folder
-from bedrock_rft._cli.job_file import JobSettings, is_path, read_body, read_job_file, with_flags
+from bedrock_rft._cli.job_file import JobSettings, is_path, override_with_flags, read_body, read_job_file
 from bedrock_rft._cli.jobs import JOB, JOB_FIELDS
 from bedrock_rft._cli.output import note, print_text, report_text, reword_report, show_one, to_json
 from bedrock_rft._cli.reward_source import is_file, load_gold, resolve_file, reward_target
@@ -44,7 +44,7 @@ _NO_ACCOUNT = "0" * 12
 _LOCK_STEP = 0.1
 """Seconds between attempts to lock."""
 _PLACES = 1 << 30
-"""Bytes of the file that names are spread over, so that other names do not wait."""
+"""Size of the lock file in bytes. Each name locks one byte, so that other names do not wait."""
 
 
 _DRY_RUN = '{"request", "data", "reward", "doctor", "plan", "estimate", "ok"}'
@@ -59,15 +59,19 @@ _DRY_RUN = '{"request", "data", "reward", "doctor", "plan", "estimate", "ok"}'
     shell_complete=file_ids,
     help="A path, which is checked and uploaded, or an id.",
 )
-@click.option("--validation-file", metavar="PATH|ID", shell_complete=file_ids, help="The same, for validation.")
+@click.option(
+    "--validation-file", metavar="PATH|ID", shell_complete=file_ids, help="A path or an id, as for --training-file."
+)
 @click.option("--reward", metavar="REWARD", help="An ARN, a deployed name, or file.py:name, which is deployed.")
 @click.option("--reward-name", metavar="NAME", help="Name to deploy a reward file as. Default: derived from the file.")
 @gold_option
 @hyperparameter_options
 @many("--metadata", metavar="KEY=VALUE", help="Text to store with the job.")
-@click.option("--name", metavar="NAME", help="A unique name. If a job has it, that job is used.")
-@click.option("--from", "card", metavar="FILE", help="Repeat a run from the JSON of 'jobs record'. Flags override it.")
-@click.option("--new", is_flag=True, help="Create a job even if there is one with the same content.")
+@click.option("--name", metavar="NAME", help="A unique name. If a job has this name, that job is used.")
+@click.option(
+    "--from", "card", metavar="FILE", help="Repeat a run from the JSON of 'jobs record'; flags override FILE."
+)
+@click.option("--new", is_flag=True, help="Create a job even if a job with the same content exists.")
 @click.option("--dry-run", is_flag=True, help="Create nothing: check everything, and print the request.")
 def create(job_file: str | None, gold: str | None, card: str | None, *, new: bool, dry_run: bool, **flags: Any) -> None:
     """Create a job from run.toml, from flags, or from both; flags override the file.
@@ -76,7 +80,7 @@ def create(job_file: str | None, gold: str | None, card: str | None, *, new: boo
 
     A path is checked and uploaded, unless the service has the same file. A reward
     file is deployed after a confirmation. Without --name, a name is derived from
-    the content, so repeating the command finds the job and creates no other.
+    the content, so the same command finds its job and creates no second job.
 
     The exit code is 3 if a check finds errors, and 5 if the job may exist.
     """
@@ -92,7 +96,7 @@ def create(job_file: str | None, gold: str | None, card: str | None, *, new: boo
         base = read_body(dict(RunRecord.load(card).request))
     else:
         base = read_job_file(job_file) if job_file is not None else JobSettings()
-    given = with_flags(base, _to_settings(flags)).checked()
+    given = override_with_flags(base, _to_settings(flags)).raise_if_incomplete()
     for file in (given.training_file, given.validation_file):
         if file is not None and is_path(file) and not Path(file).is_file():
             raise click.UsageError(f"There is no file {file}.")
@@ -110,12 +114,12 @@ def _create(client: Client, given: JobSettings, gold: str | None, *, new: bool) 
     if name is None and new:  # for Ctrl-C or a crash before the response
         name = f"cli-{uuid4().hex}"
     elif name is None:
-        name = given.derived_name(source if package is None else package.code_sha256)
-    with _one_process(name):
+        name = given.derive_name(source if package is None else package.code_sha256)
+    with _lock_name(name):
         if not (given.name or new):
             existing = client.jobs.find(name)
             if existing is not None:
-                note(f"The job was created earlier. --new creates another one with the same content ({name}).")
+                note(f"The job was created earlier. --new creates another job with the same content ({name}).")
                 if existing.status in {"failed", "cancelled"}:
                     warn(f"Job {existing.id} is {existing.status}. Pass --new to train again.")
                 return existing
@@ -123,7 +127,7 @@ def _create(client: Client, given: JobSettings, gold: str | None, *, new: bool) 
 
 
 @contextlib.contextmanager
-def _one_process(name: str) -> Generator[None]:
+def _lock_name(name: str) -> Generator[None]:
     """Wait until no other process of this user on this machine creates a job with this name."""
     try:
         cache_folder().mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -235,7 +239,7 @@ def _dry_run(client: Client, given: JobSettings, gold: str | None) -> None:
             summary = "The deployment of the reward file could not be planned"
             problem = Finding("warning", "not_deployable", summary, str(error))
             report["doctor"] = replace(report["doctor"], findings=(*report["doctor"].findings, problem))
-    name = given.name or given.derived_name(source)
+    name = given.name or given.derive_name(source)
     request = _request(client, given, arn, name)
     ok = all(one.ok for one in report.values())
     if settings().output in {"json", "jsonl"}:

@@ -79,7 +79,7 @@ def split(path: str, share: float, seed: int, train: str | None, validation: str
 @click.option("--format", "form", type=click.Choice(_FORMATS), metavar="NAME",
               help=f"The format of FILE: {', '.join(_FORMATS)}. Default: detected.")  # fmt: skip
 @click.option("--reference-answer", metavar="FIELD", help="The field with the reference answer.")
-@click.option("--keep", is_flag=True, help="Keep that field under its own name too.")
+@click.option("--keep", is_flag=True, help="Keep the field of --reference-answer under its own name too.")
 def convert(path: str, target: str, form: str | None, reference_answer: str | None, *, keep: bool) -> None:
     """Write a training file from another format, and check it.
 

@@ -39,7 +39,7 @@ _seed_option = click.option("--seed", type=int, default=0, metavar="N", help="Ra
 @eval.command("run", shape=_SHAPE)
 @click.argument("dataset", metavar="FILE", type=click.Path(exists=True, dir_okay=False))
 @many("--model", "models", required=True, metavar="ID", shell_complete=job_ids,
-      help="A model, or a job, for its tuned model; the first one is the base model")  # fmt: skip
+      help="A model, or a job for its tuned model. The first --model is the base model")  # fmt: skip
 @_reward_option
 @click.option("--samples", type=int, default=1, metavar="N", help="Answers to each prompt. Default: 1.")
 @click.option("--limit", type=int, metavar="N", help="Evaluate a random sample of this many prompts.")
@@ -50,7 +50,7 @@ _seed_option = click.option("--seed", type=int, default=0, metavar="N", help="Ra
 @click.option("--sampling", metavar="JSON", help="Further fields of each request, as a JSON object.")
 @click.option("--concurrency", type=int, default=16, metavar="N", help="Maximum requests at once. Default: 16.")
 @click.option("--timeout", type=float, default=120.0, metavar="SECONDS", help="Seconds for a request. Default: 120.")
-@click.option("--resume", metavar="FILE", help="Keep the answers in this file, and continue from it.")
+@click.option("--resume", metavar="FILE", help="Keep the answers in FILE, and continue from FILE.")
 @_seed_option
 @range_option
 @click.option("--difficulty", metavar="FILE",

@@ -17,14 +17,14 @@ from typing import Any
 import click
 
 from bedrock_rft._cli.settings import FORMATS
-from bedrock_rft._cli.wording import for_shell, remedy_of
+from bedrock_rft._cli.wording import extract_remedy, for_shell
 from bedrock_rft._core.output import print_error
 from bedrock_rft._core.text import sanitize_line
 
 ERROR, USAGE, FOUND_ERRORS, JOB_FAILED, AMBIGUOUS, TIMED_OUT, INTERRUPTED = 1, 2, 3, 4, 5, 124, 130
 
 _WIDTH = 80
-# The SDK logs these in addition to a warning or an error that this command prints itself.
+# Log messages that are not printed, because the command prints a warning or an error about the same event.
 _REPEATED = ("polling job %s has failed since", "stopped waiting, but job")
 
 
@@ -80,7 +80,7 @@ def on_interrupt(action: Callable[[], None]) -> None:
     click.get_current_context().meta["bedrock_rft.interrupts"].append(action)
 
 
-def status_of(error: BaseException) -> int:
+def exit_code_for(error: BaseException) -> int:
     """Return the exit code for an error of the SDK."""
     from bedrock_rft import errors
 
@@ -132,7 +132,7 @@ def print_failure(error: BaseException, *, as_json: bool, context: click.Context
         code = getattr(error, "code", None) or getattr(getattr(error, "error", None), "code", None)
         name = type(error).__name__
         code = code or re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.removesuffix("Error")).lower()  # such as wait_timeout
-        _print_json(name, code, text, remedy_of(text), request_id)
+        _print_json(name, code, text, extract_remedy(text), request_id)
         return
     if request_id and request_id not in text:
         text += f" (request {sanitize_line(request_id, 100)})"
@@ -150,7 +150,7 @@ def _handle(outcome: Outcome, error: Exception) -> int:
         print_error("".join(traceback.format_exception(error)).rstrip())
     if isinstance(error, (BedrockRFTError, OSError)):
         print_failure(error, as_json=outcome.as_json, context=outcome.context)
-        return status_of(error)
+        return exit_code_for(error)
     text = (
         f"{type(error).__name__}: {error}. This is a bug in bedrock-rft. Run the command with --debug, and report it."
     )

@@ -33,7 +33,7 @@ files = Group("files", help="Upload and manage training files on the service.")
     "--purpose",
     default="fine-tune",
     metavar="TEXT",
-    help="Purpose. Default: fine-tune; files with another one are not checked.",
+    help="Purpose. Default: fine-tune. Files with another purpose are not checked.",
 )
 @click.option("--no-validate", is_flag=True, help="Upload without checking the records.")
 @click.option("--no-reuse", is_flag=True, help="Upload again even if the service has the same file.")
@@ -73,7 +73,7 @@ def get(file: str) -> None:
 
 @files.command("download")
 @click.argument("file", shell_complete=file_ids)
-@click.option("--to", "target", metavar="PATH", help="Write to this path. Default: standard output.")
+@click.option("--to", "target", metavar="PATH", help="Write the content to PATH. Default: standard output.")
 def download(file: str, target: str | None) -> None:
     """Download the content of a file."""
     with open_client() as client:

@@ -16,11 +16,11 @@ from bedrock_rft._cli.background import open_private, start
 _FRESH = 60.0
 """Seconds for which cached ids are used without a request."""
 _STALE = 3600.0
-"""Seconds after which ids are not offered any more, if they could not be renewed."""
+"""Seconds after which cached ids are not offered any more, if they could not be renewed."""
 _WAIT, _STEP = 0.15, 0.01
 """Seconds to wait for the background process; Python and click need about this time to start."""
 _RETRY = 10.0
-"""Seconds after which another process is started, if the last one wrote no ids."""
+"""Seconds after which another process is started, if the last process wrote no ids."""
 _MAX_IDS = 200
 
 _IDENTITY = ("AWS_", "OPENAI_", "BEDROCK_")
@@ -75,7 +75,7 @@ def renew(kind: str, options: Mapping[str, Any], path: Path) -> None:
 
 
 def _path(kind: str, options: Mapping[str, str]) -> Path:
-    """Return the file for an identity. Its name is a digest, so that no setting is stored."""
+    """Return the cache file of an identity. Its name is a digest, so that no setting is stored."""
     identity = sorted((name, value) for name, value in os.environ.items() if name.startswith(_IDENTITY))
     text = json.dumps([kind, sorted(options.items()), identity])
     return cache_folder() / f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"

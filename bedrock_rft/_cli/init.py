@@ -1,4 +1,4 @@
-"""`bedrock-rft init`, and the files that it and `reward new` write."""
+"""`bedrock-rft init`, and the files that `init` and `reward new` write."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _THINGS = ("apples", "books", "coins", "pencils", "shells", "stamps")
 _SYSTEM = "Think step by step. End with the answer as a number on a line of its own."
 
 _REWARD = '''\
-"""The reward: 1 if the last number of an answer is the right one, else 0."""
+"""The reward: 1 if the last number of an answer is the right number, else 0."""
 
 from bedrock_rft import rewards
 
@@ -48,15 +48,16 @@ def test_a_wrong_answer_scores_0():
 '''
 
 _RUN = """\
-# bedrock-rft jobs create run.toml; every key is a flag too, such as --model.
+# Create the job with: bedrock-rft jobs create run.toml
+# Every key is a flag too, such as --model.
 model = "openai.gpt-oss-20b"
 training_file = "train.jsonl"
 reward = "reward.py:correct"
 
-# The Lambda function that the reward is deployed as.
+# The name of the Lambda function for the reward.
 reward_name = "{name}-reward"
 
-# Without a name, one is derived from the content: the same command finds its job again.
+# Without a name, a name is derived from the content, so the same command finds its job again.
 # name = "{name}-1"
 
 [hyperparameters]
@@ -103,11 +104,11 @@ __pycache__/
 @click.command(cls=Command, shape='{"files"}')
 @click.argument("folder", default=".", metavar="[FOLDER]")
 def init(folder: str) -> None:
-    """Write a small project into FOLDER, by default this one.
+    """Write a small project into FOLDER, by default the current folder.
 
-    It has generated word problems (train.jsonl), a reward function with a test
-    (reward.py), a job (run.toml), a README and a .gitignore. If one of
-    them exists, nothing is written.
+    The project has generated word problems (train.jsonl), a reward function with
+    a test (reward.py), a job (run.toml), a README and a .gitignore. If one of
+    these files exists, nothing is written.
     """
     written = write_new(project_files(Path(folder)))
     show({"files": written}, text="\n".join(written), ids=written)
@@ -144,7 +145,7 @@ def reward_files(path: Path) -> Mapping[Path, str]:
 
 
 def write_new(files: Mapping[Path, str]) -> list[str]:
-    """Write files, and return their paths. Raise `click.UsageError` if one exists already; none is written then."""
+    """Write files, and return their paths. Raise `click.UsageError`, without writing any, if a file exists already."""
     existing = [str(path) for path in files if path.exists()]
     if existing:
         exist = "exists" if len(existing) == 1 else "exist"

@@ -1,4 +1,4 @@
-"""The settings of a job to create: from run.toml or a body for OpenAI's client, and from flags, which override it."""
+"""Settings of a job to create, from run.toml or a body for OpenAI's client, and from flags, which override the file."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ class JobSettings:
     hyperparameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
 
-    def checked(self) -> JobSettings:
-        """Return the settings. Raise `click.UsageError` if one that a job needs is missing."""
+    def raise_if_incomplete(self) -> JobSettings:
+        """Return the settings. Raise `click.UsageError` if a setting that a job needs is missing."""
         for name in ("model", "training_file", "reward"):
             if getattr(self, name) is None:
                 flag = f"--{name.replace('_', '-')}"
                 raise click.UsageError(f"Missing option '{flag}', or the key '{name}' in run.toml.")
         return self
 
-    def derived_name(self, reward: str) -> str:
+    def derive_name(self, reward: str) -> str:
         """Return a name for the content of the job, with the ARN of the reward or a digest of its code."""
         from bedrock_rft.types.method import Hyperparameters
 
@@ -58,7 +58,7 @@ class JobSettings:
 
 
 def is_path(text: str) -> bool:
-    """Return whether the text names a file on this machine, and not one on the service."""
+    """Return whether a text is the path of a file on this machine, and not the id of a file on the service."""
     return text.endswith(_SUFFIXES) or "/" in text or "\\" in text or Path(text).exists()
 
 
@@ -118,7 +118,7 @@ def read_body(fields: dict[str, Any]) -> JobSettings:
     )
 
 
-def with_flags(settings: JobSettings, flags: Mapping[str, Any]) -> JobSettings:
+def override_with_flags(settings: JobSettings, flags: Mapping[str, Any]) -> JobSettings:
     """Return the settings with the flags that were given. Tables are merged."""
     given = {name: value for name, value in flags.items() if value}
     for name in _TABLES:

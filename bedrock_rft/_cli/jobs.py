@@ -31,7 +31,7 @@ JOB = "bedrock_rft.types.Job"
 _LARGEST_PAGE = 100
 
 
-def _settings_of(job: Any) -> str:
+def _format_settings(job: Any) -> str:
     from bedrock_rft.types.jobs import hyperparameters_of
 
     return ", ".join(f"{name}={value}" for name, value in hyperparameters_of(job).items())
@@ -52,7 +52,7 @@ JOB_FIELDS: Columns = {
     "training file": lambda job: job.training_file,
     "validation file": lambda job: job.validation_file,
     "reward": lambda job: job.reward,
-    "hyperparameters": _settings_of,
+    "hyperparameters": _format_settings,
     "created": lambda job: date(job.created_at),
     "finished": lambda job: date(job.finished_at),
     "trained tokens": lambda job: job.trained_tokens,
@@ -124,9 +124,9 @@ def cost(job: str) -> None:
 @jobs.command("find", shape=JOB)
 @click.argument("name")
 def find(name: str) -> None:
-    """Find the job with a name, or with the marker of an unclear creation.
+    """Find the job with a name, or with the marker that 'jobs create' printed.
 
-    The exit code is 1 if no job has it. Lists may lag behind by seconds.
+    The exit code is 1 if no job has the name. Lists may lag behind by seconds.
     """
     with open_client() as client:
         job = client.jobs.find(name)
@@ -140,7 +140,7 @@ def find(name: str) -> None:
 @jobs.command("cancel", shape=f"a list of {JOB}")
 @_many_jobs
 def cancel(job_ids: tuple[str, ...]) -> None:
-    """Cancel jobs. They cannot be resumed."""
+    """Cancel jobs. Cancelled jobs cannot be resumed."""
     confirm(f"Cancel {', '.join(job_ids)}? This cannot be undone.")
     with open_client() as client:
         show_list((client.jobs.cancel(job) for job in job_ids), _COLUMNS, actions=True)
@@ -153,8 +153,8 @@ def cancel(job_ids: tuple[str, ...]) -> None:
 def wait(job_ids: tuple[str, ...], timeout: float | None, poll_interval: float) -> None:
     """Wait until jobs end, and show them.
 
-    The exit code is 4 if one failed or was cancelled, and 124 if the time limit
-    passed. Ctrl-C leaves the jobs running.
+    The exit code is 4 if a job failed or was cancelled, and 124 if the time
+    limit passed. Ctrl-C leaves the jobs running.
     """
     _print_how_to_resume("wait", job_ids)
     from bedrock_rft.errors import WaitTimeoutError
@@ -184,7 +184,7 @@ def wait(job_ids: tuple[str, ...], timeout: float | None, poll_interval: float) 
 @click.option("--max-cost", type=float, metavar="MONEY", help="Cost limit; see --on-limit.")
 @click.option("--max-hours", type=float, metavar="HOURS", help="Limit in hours; see --on-limit.")
 @click.option("--on-limit", type=click.Choice(["warn", "cancel"]), default="warn",
-              help="Warn at a limit, or cancel the job for good. Default: warn.")  # fmt: skip
+              help="At a limit, warn, or cancel the job, which cannot be undone. Default: warn.")  # fmt: skip
 @click.option(
     "--rollouts", metavar="LOCATION", help="Show some rollouts recorded to this folder or s3://bucket/prefix."
 )
@@ -205,8 +205,8 @@ def watch(
 ) -> None:
     """Show the progress of jobs until they end.
 
-    The exit code is 4 if one failed or was cancelled, and 124 if the time limit
-    passed. Ctrl-C leaves the jobs running.
+    The exit code is 4 if a job failed or was cancelled, and 124 if the time
+    limit passed. Ctrl-C leaves the jobs running.
     """
     from bedrock_rft._cli.watching import watch_jobs
 
@@ -230,13 +230,15 @@ def watch(
 
 @jobs.command("record", shape="bedrock_rft.metrics.RunRecord")
 @_one_job
-@click.option("--to", "path", metavar="FILE", help="Write the record here: Markdown if it ends with .md, else JSON.")
-@click.option("--dataset", metavar="FILE", help="The training file on this machine. Default: it is downloaded.")
+@click.option(
+    "--to", "path", metavar="FILE", help="Write the record to FILE: Markdown if FILE ends with .md, else JSON."
+)
+@click.option("--dataset", metavar="FILE", help="The training file on this machine. Default: download the file.")
 @click.option("--no-download", is_flag=True, help="Do not download files to hash them.")
 def record(job: str, path: str | None, dataset: str | None, *, no_download: bool) -> None:
     """Record a run: hashes, hyperparameters, metrics, cost and versions.
 
-    'jobs create --from card.json' repeats it.
+    'jobs create --from FILE' repeats the run.
     """
     with open_client() as client:
         found = client.jobs.record(job, dataset=dataset, download=not no_download)

@@ -36,7 +36,7 @@ local = Group("local", help="Run the service on this machine: no model is traine
 
 @local.command("serve", shape="names and values of environment variables")
 @click.option("--reward", metavar="FILE:NAME", help="The reward, for jobs with any ARN.")
-@click.option("--directory", metavar="PATH", help="Keep files, jobs and keys here. Default: a temporary directory.")
+@click.option("--directory", metavar="PATH", help="Keep files, jobs and keys in PATH. Default: a temporary directory.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, metavar="N", help="Default: a free port.")
 @click.option("--format", "form", type=click.Choice(_FORMATS), help="Syntax of the variables. Default: this shell's.")
 @click.option("--detach", is_flag=True, help="Serve in the background until 'local stop'.")
@@ -87,7 +87,7 @@ def serve(
             threading.Thread(target=_stop_at_end_of_stdin, args=(stop,), daemon=True).start()
             end = "Ctrl-C, SIGTERM or the end of its standard input"
         else:
-            note("Standard input is not a pipe or a terminal: its end will not stop the service.")
+            note("Standard input is not a pipe or a terminal, so --stop-with-stdin has no effect.")
     source = resolve_file(reward) if reward is not None and is_file(reward) else reward
     region = settings().region
     given: dict[str, Any] = {**options, **({"region": region} if region else {})}
@@ -113,7 +113,7 @@ def stop(port: int | None) -> None:
             known = json.loads(path.read_text(encoding="utf-8"))
             if port is not None and f":{port}/" not in known["url"]:
                 continue
-            if _end(int(known["pid"]), known["url"], path):
+            if _stop_service(int(known["pid"]), known["url"], path):
                 stopped.append({"url": known["url"], "pid": known["pid"]})
     show(stopped, text="\n".join(f"Stopped {one['url']}." for one in stopped) or "No service was running.",
          ids=[str(one["pid"]) for one in stopped])  # fmt: skip
@@ -154,15 +154,15 @@ def _write_state(path: Path, url: str) -> Callable[[], None]:
     with open_private(path) as stream:
         stream.write(json.dumps({"pid": os.getpid(), "url": url}).encode())
 
-    def forget() -> None:
-        for one in (path.with_suffix(".log"), path):  # `stop` waits until the state is gone
+    def remove_state() -> None:
+        for one in (path.with_suffix(".log"), path):  # the state last, because `stop` waits until it is gone
             with contextlib.suppress(OSError):
                 one.unlink()
 
-    return forget
+    return remove_state
 
 
-def _end(pid: int, url: str, state: Path) -> bool:
+def _stop_service(pid: int, url: str, state: Path) -> bool:
     """End a service and wait until it has removed its state. Return whether it was running."""
     import socket
     import time
@@ -179,7 +179,7 @@ def _end(pid: int, url: str, state: Path) -> bool:
     deadline = time.monotonic() + _STOP_SECONDS
     while state.exists() and time.monotonic() < deadline:
         time.sleep(_STEP)
-    if os.name != "posix":  # SIGTERM ends the process there before it can clean up
+    if os.name != "posix":  # on Windows, SIGTERM ends the process before it can remove its state
         state.unlink(missing_ok=True)
     return True
 
@@ -210,7 +210,7 @@ def _print_variables(variables: Mapping[str, str], form: str) -> None:
 
 
 def _stdin_can_end() -> bool:
-    """Return whether the end of standard input is a signal: under nohup, cron and systemd it is /dev/null."""
+    """Return whether the end of standard input means anything: under nohup, cron and systemd it is /dev/null."""
     try:
         mode = os.fstat(_STDIN).st_mode
     except OSError:

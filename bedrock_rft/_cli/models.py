@@ -21,7 +21,7 @@ _COLUMNS: Columns = {
     "created": lambda model: date(model.created),
 }
 
-models = Group("models", help="List models, and ask one a question.")
+models = Group("models", help="List models, and ask a model a question.")
 
 
 @models.command("list", shape="a list of bedrock_rft.types.Model")
@@ -72,7 +72,7 @@ def ask(
             body["model"] = job.fine_tuned_model
         sent = {name: value for name, value in body.items() if value is not None}
         answer = json.loads(client.request("POST", "/chat/completions", json=sent).content)
-    text = _text_of(answer)
+    text = _answer_text(answer)
     show(answer, text=text, ids=[text])
 
 
@@ -81,10 +81,10 @@ def model_or_job(client: Any, name: str) -> Any:
     return client.jobs.retrieve(name) if name.startswith(("ftjob-", "local-ftjob-", "job-")) else name
 
 
-def _text_of(answer: Any) -> str:
+def _answer_text(answer: Any) -> str:
     try:
         return str(answer["choices"][0]["message"]["content"] or "")
     except (KeyError, IndexError, TypeError):
         from bedrock_rft.errors import APIResponseError
 
-        raise APIResponseError("The response is not a chat completion. A proxy may have sent it.") from None
+        raise APIResponseError("The response is not a chat completion. A proxy may have sent the response.") from None

@@ -42,7 +42,7 @@ def note(text: str) -> None:
 
 
 def write_file(path: str | None, write: Callable[[str], object], content: str) -> None:
-    """Write a file if its path was given, and note that on standard error."""
+    """Write a file if its path was given, and print a note about it on standard error."""
     if path is not None:
         write(path)
         note(f"The {content} was written to {path}.")
@@ -83,7 +83,7 @@ def show_list(
     items: Iterable[Any], columns: Columns, *, key: str = "id", empty: str = "none", actions: bool = False
 ) -> list[Any]:
     """Print items as rows of a table, or one by one as they arrive, and return them; `-o quiet` prints the `key`."""
-    # Results of actions are shown even if a later one fails; `empty` goes to standard error.
+    # With `actions`, earlier results are shown even if a later action fails. `empty` goes to standard error.
     form, seen = settings().output, list[Any]()
     try:
         _show_as_they_arrive(items, columns, key, form, seen)

@@ -22,9 +22,7 @@ _OPTIONS: dict[str, Callable[[Any], Any]] = {
     "api_key": click.option("--api-key", is_flag=True, help="Requests use a Bedrock API key."),
     "short": click.option("--short-term-keys", is_flag=True, help="Requests use short-term API keys only."),
     "explain": click.option("--explain", is_flag=True, help="Print the reason for each statement."),
-    "record": click.option(
-        "--record", metavar="S3-URI", help="Where the function records rollouts: s3://bucket/prefix."
-    ),
+    "record": click.option("--record", metavar="S3-URI", help="The location of recorded rollouts: s3://bucket/prefix."),
     "role": click.option("--role", required=True, metavar="NAME", help="The execution role, by name or ARN."),
     "boundary": click.option("--permissions-boundary", metavar="ARN", help="Permissions boundary of the role."),
     "bucket": click.option("--bucket", metavar="NAME", help="S3 bucket for packages above 50 MB."),

@@ -52,7 +52,7 @@ _reward = click.argument("source", metavar=_SOURCE)
 _package_options = options(
     many("--requirement", "requirements", metavar="NAME==VERSION", help="A package to install with the reward."),
     many("--include", metavar="FILE", help="Another file to package."),
-    many("--allow", metavar="TEXT", help="Text that looks like a secret but is not, as the error shows it."),
+    many("--allow", metavar="TEXT", help="Text that looks like a secret but is not, by its name in the error."),
     click.option(
         "--runtime",
         type=click.Choice(_RUNTIMES),
@@ -110,8 +110,8 @@ def new(path: str) -> None:
 def from_openai(grader: str, out: tuple[str, ...], judges: tuple[str, ...]) -> None:
     """Write a reward file for an OpenAI grader.
 
-    FILE.json holds a grader, a whole fine-tuning job, or the body that creates
-    one. An existing file is kept.
+    FILE.json holds a grader, a whole fine-tuning job, or the body of the request
+    that creates a job. An existing file is kept.
     """
     from bedrock_rft import rewards
     from bedrock_rft._cli.init import write_new
@@ -158,7 +158,7 @@ def check(source: str, dataset: str, gold: str | None, cases: str | None, **give
 @many("--answer", "answers", metavar="TEXT", help="An answer to the record of --line.")
 @click.option("--line", type=click.IntRange(1), metavar="N", default=1, help="The record to answer. Default: 1.")
 @click.option("--timeout", type=float, metavar="SECONDS", help="Seconds that an invocation may take.")
-@click.option("--resume", metavar="PATH", help="Keep the scores in this file, and continue from it.")
+@click.option("--resume", metavar="PATH", help="Keep the scores in PATH, and continue from PATH.")
 @click.option("--record", metavar="LOCATION", help="Record the answers in this folder, or at s3://bucket/prefix.")
 def score(source: str, rows: str, answers: tuple[str, ...], line: int, **given: Any) -> None:
     """Score answers with a reward.
@@ -242,7 +242,8 @@ def plan(source: str, name: str, **given: Any) -> None:
 def export(source: str, name: str, path: str | None, **given: Any) -> None:
     """Write what 'deploy' would create as a CloudFormation template.
 
-    Upload the zip of 'reward package' to the bucket and key of its parameters.
+    Upload the zip of 'reward package' to the bucket and key that the parameters
+    of the template name.
     """
     with open_client(**_aws()) as client:
         text = client.rewards.plan(resolve_file(source), name=name, **_settings(given)).to_cloudformation(path)
@@ -262,8 +263,8 @@ def export(source: str, name: str, path: str | None, **given: Any) -> None:
 def deploy(source: str, name: str, data: str | None, gold: str | None, *, no_check: bool, **given: Any) -> None:
     """Deploy a reward to Lambda with an execution role, and check it.
 
-    It can be repeated: parts that are up to date are not changed. The exit code is 3 if the
-    check finds errors.
+    You can repeat the command: parts that are up to date are not changed. The
+    exit code is 3 if the check finds errors.
     """
     with open_client(**_aws()) as client:
         made = client.rewards.deploy(
@@ -289,7 +290,7 @@ def logs(name: str, since: float, *, follow: bool, summary: bool) -> None:
     With --summary, the exit code is 3 if invocations failed.
     """
     if follow and summary:
-        raise click.UsageError("--follow has no end, so it has no --summary. Use one of them.")
+        raise click.UsageError("--follow never ends, so --summary cannot be printed. Use only one of the two.")
     with open_client(**_aws()) as client:
         rewards: Any = client.rewards  # `follow` decides the type
         lines = rewards.logs(name, since=since * 60, follow=follow)
@@ -310,7 +311,7 @@ def logs(name: str, since: float, *, follow: bool, summary: bool) -> None:
 @reward.command("destroy", shape=_PLAN)
 @click.argument("name", metavar="NAME")
 @click.option("--plan", "only_plan", is_flag=True, help="Show what would be deleted, and change nothing.")
-@click.option("--force", is_flag=True, help="Delete it even if a running job needs it.")
+@click.option("--force", is_flag=True, help="Delete the function even if a running job needs it.")
 def destroy(name: str, *, only_plan: bool, force: bool) -> None:
     """Delete a function, given by its name or ARN, and the role that 'deploy' made."""
     with open_client(**_aws()) as client:

@@ -34,12 +34,12 @@ def resolve_file(reward: str) -> str:
         names = [_HANDLER]
     if len(names) == 1:
         return f"{reward}:{names[0]}"
-    found = f"It has {', '.join(names)}." if names else "It has no reward and no handler that can be recognised."
-    raise click.UsageError(f"{reward} does not name one reward. {found} Name it: {reward}:NAME.")
+    found = f"It has {', '.join(names)}." if names else "No reward and no handler was recognised in the file."
+    raise click.UsageError(f"{reward} does not name one reward. {found} Name the reward: {reward}:NAME.")
 
 
 def reward_target(client: Any, reward: str) -> str:
-    """Return an ARN, or `file.py:name`: the name of a deployed function is looked up."""
+    """Return the ARN of a deployed function, found by its name if needed, or `file.py:name`."""
     if reward.startswith("arn:"):
         return reward
     if is_file(reward):

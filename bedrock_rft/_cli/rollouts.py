@@ -41,9 +41,9 @@ _location = click.argument("location", metavar="LOCATION")
 
 
 _period = options(
-    click.option("--since", metavar="TIME", help="None before this time, as 2026-11-28T14:00 in UTC."),
+    click.option("--since", metavar="TIME", help="No rollouts before this time, such as 2026-11-28T14:00 in UTC."),
     click.option("--until", metavar="TIME", help="Only rollouts before this time."),
-    click.option("--job", metavar="ID", help="Only the time in which this job ran."),
+    click.option("--job", metavar="ID", help="Only rollouts of the time in which this job ran."),
 )
 _selection = options(
     _period,
@@ -118,8 +118,8 @@ def stats(
 ) -> None:
     """Report rewards, groups, parts, errors and findings.
 
-    With --job, rollouts are aligned with its steps. The exit code is 3 if there
-    are errors.
+    With --job, rollouts are aligned with the steps of the job. The exit code is
+    3 if there are errors.
     """
     method = {".html": "to_html", ".json": "to_json", "": ""}.get(Path(out or "").suffix)
     if method is None:
@@ -165,7 +165,7 @@ def _open(
     with open_client(**({} if settings().auth or job else {"auth": "aws"})) as client:
         found = client.rewards.rollouts(location, job=job, **options)
         if job is not None:
-            note(f"Chosen by the time in which {job} ran; other jobs with this reward at that time are included.")
+            note(f"These rollouts are of the time in which {job} ran. Other jobs with this reward may be included.")
         yield found.filter(is_wanted)
 
 

@@ -18,7 +18,9 @@ _KEY = "bedrock_rft.settings"
 
 
 class Settings:
-    """The values of the global options. Not a dataclass, because importing those takes as long as a help text."""
+    """The values of the global options."""
+
+    # Not a dataclass: importing `dataclasses` would double the time of a help text.
 
     def __init__(self) -> None:
         self.region: str | None = None
@@ -48,7 +50,7 @@ def open_client(**overrides: Any) -> Client:
 
 
 def confirm(question: str) -> None:
-    """Ask for a confirmation on a terminal, and raise if the answer is no; without a terminal and `--yes`, refuse."""
+    """Ask for a confirmation on a terminal. Raise if the answer is no, or without a terminal and `--yes`."""
     given = settings()
     if given.yes:
         return
@@ -60,7 +62,7 @@ def confirm(question: str) -> None:
 
 def _store(context: click.Context, parameter: click.Parameter, value: Any) -> None:
     if value == "" and not context.resilient_parsing:
-        # An unset variable in a script must not lead to another account or service than the one that was meant.
+        # An empty value comes from an unset variable in a script. It must not lead to another account or service.
         raise click.BadParameter("the value is empty.", context, parameter)
     if value:  # also for shell completion, because the ids depend on it
         given: Settings = context.meta.setdefault(_KEY, Settings())

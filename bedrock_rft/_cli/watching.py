@@ -36,7 +36,7 @@ class _LabelledStream:
 def watch_jobs(
     client: Any, job_ids: Sequence[str], style: str, trackers: Sequence[str], options: dict[str, Any]
 ) -> tuple[list[Any], list[Any]]:
-    """Show jobs until they end. Return them, and the errors of those whose time limit passed."""
+    """Show jobs until they end. Return the jobs, and the errors of jobs whose time limit passed."""
     from bedrock_rft import trackers as package
     from bedrock_rft.errors import WaitTimeoutError
 

@@ -16,7 +16,7 @@ _FLAGS = {
     "requirements": "--requirement",
     "models": "--model",
 }
-"""Flags whose names differ from the Python argument."""
+"""Python arguments whose flags have another name."""
 
 _NEGATED = {"check": "--no-check", "validate": "--no-validate", "reuse": "--no-reuse"}
 """Arguments that are turned off by a flag."""
@@ -77,7 +77,7 @@ def for_shell(text: str, context: click.Context | None = None) -> str:
     return text
 
 
-def remedy_of(text: str) -> str | None:
+def extract_remedy(text: str) -> str | None:
     """Return the sentences of a message that say what to do, or None if there are none."""
     found = [sentence for sentence in _SENTENCE.split(text) if re.match(rf"(?:{_IMPERATIVES})\b", sentence)]
     if found:

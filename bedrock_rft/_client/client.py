@@ -91,7 +91,7 @@ class AsyncClient(_Settings[ApiKeyInput], AsyncWorkflows):
 
     @property
     def identity(self) -> Identity:
-        """Return endpoint, region and identity, with the setting that each came from. It contains no secret."""
+        """Return endpoint, region and identity, and the setting that each came from, without any secret."""
         config = self._session.config
         return config.identity if config.aws is None else replace(config.identity, source=config.aws.origin)
 
@@ -153,10 +153,10 @@ class Client(_Settings[str | Callable[[], str]], Workflows):
         base_url: the endpoint, which receives the credentials. Default: OPENAI_BASE_URL if it points to this service or
             this machine, AWS_ENDPOINT_URL_BEDROCK_MANTLE, or the public endpoint of the region.
         project: a Bedrock project, sent in the header `OpenAI-Project`.
-        timeout: seconds for one attempt. For file transfers it limits each read and write instead.
+        timeout: seconds for one attempt. For file transfers, the timeout limits each read and write instead.
         max_retries: maximum number of retries, if a retry is safe.
-        ca_bundle: a file or folder with PEM certificates to trust instead of the default ones.
-        transport: a custom transport, such as the local service. No identity is resolved then.
+        ca_bundle: a file or folder with PEM certificates to trust instead of the default certificates.
+        transport: a custom transport, such as the local service's. With a custom transport, no identity is resolved.
 
     Raises:
         ConfigurationError: there is no region or identity, or arguments contradict each other. Nothing was sent.
@@ -172,7 +172,7 @@ class Client(_Settings[str | Callable[[], str]], Workflows):
 
     @property
     def identity(self) -> Identity:
-        """Return endpoint, region and identity, with the setting that each came from. It contains no secret."""
+        """Return endpoint, region and identity, and the setting that each came from, without any secret."""
         return cast("Identity", self._async.identity)
 
     request = blocking(AsyncClient.request)
@@ -213,8 +213,8 @@ def _open_session(settings: Mapping[str, Any], transport: Transport | None, *, b
 def _quote_path(path: str) -> str:
     if not path.startswith("/") or path.startswith("//") or re.search(r"[?#\\\x00-\x1f\x7f]", path):
         raise ConfigurationError(
-            "path must begin with one slash and hold no query, fragment, backslash or control character."
+            "path must begin with one slash and contain no query, fragment, backslash or control character."
         )
     if {".", ".."} & set(path.split("/")):
-        raise ConfigurationError("path must not hold dot segments.")
+        raise ConfigurationError("path must not contain the segments '.' and '..'.")
     return quote(path, safe="/-_.~%")

@@ -12,7 +12,7 @@ from bedrock_rft.costs._inventory import Asset, Inventory
 from bedrock_rft.errors import BedrockRFTError
 from bedrock_rft.types import Job
 
-_NO_DELETE = "AWS documents no way to delete it"
+_NO_DELETE = "AWS documents no way to delete the model"
 
 
 async def collect(client: Any, *, checkpoints: bool, functions: bool, prices: Prices | None) -> Inventory:
@@ -43,7 +43,7 @@ async def collect(client: Any, *, checkpoints: bool, functions: bool, prices: Pr
     if functions:
         assets += await _functions(client, jobs, active, incomplete)
     basis = [f"prices: {table.notice or table.origin}", *_storage(table, jobs, client._session.config.region)]
-    basis.append("not known: if checkpoints and files are billed, and if a model is billed without being used")
+    basis.append("not known: whether checkpoints and files are billed, and whether an unused model is billed")
     return Inventory(tuple(assets), time.time(), table.currency, tuple(incomplete), tuple(basis))
 
 

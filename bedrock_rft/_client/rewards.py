@@ -118,8 +118,8 @@ class AsyncRewards(AsyncResource):
             timeout: seconds that an invocation may take, 1 to 900; by default the package's, usually 300.
             memory: megabytes, 128 to 10,240; by default the package's, usually 512.
             models: ids of models that the function may invoke, in addition to those of its judges.
-            requirements: packages to install with it, each as `name==version`.
-            include: further files.
+            requirements: packages to install with the reward, each as `name==version`.
+            include: further files to package.
             allow: text that looks like a secret but is not, as in `rewards.package`.
             runtime: Lambda's name of a Python version.
             architecture: `x86_64` or `arm64`.
@@ -128,20 +128,19 @@ class AsyncRewards(AsyncResource):
                 applies.
             role_arn: the ARN of an execution role to use unchanged; by default a role is created.
             permissions_boundary: the ARN of the permissions boundary of the created role, if your organisation requires
-                one; by default the present one stays.
+                a boundary; by default the present boundary stays.
             bucket: the name of an S3 bucket of the account, in the function's region. A package that is too large for a
-                request to Lambda, above 50 MB, is uploaded there.
-            keep_versions: the number of versions to keep. Older ones are deleted, except those that a running job or an
-                alias uses. By default all stay.
-            tags: tags for the function and the role. Tags that an earlier deployment gave and this one does not are
-                removed.
+                request to Lambda, above 50 MB, is uploaded to this bucket.
+            keep_versions: the number of versions to keep. Older versions are deleted, except those that a running job
+                or an alias uses. By default all stay.
+            tags: tags for the function and the role. Tags that only an earlier deployment gave are removed.
             plan: removed; use `client.rewards.plan`.
 
         Raises:
             ConfigurationError: the reward cannot be packaged, AWS would not accept a setting, there are no AWS
                 credentials, the bucket of `record` cannot be used, or a function or role that has this name was not
                 created by `deploy`.
-            RewardError: it is deployed, and the check found errors; `.report` has them.
+            RewardError: the reward is deployed, and the check found errors; `.report` has them.
             PermissionDeniedError: an IAM action is missing; the message names it and a policy that allows it.
             APIError: another call failed.
         """
@@ -180,8 +179,8 @@ class AsyncRewards(AsyncResource):
     async def destroy(self, reward: object, *, force: bool = False, plan: None = None) -> Plan:
         """Delete the function that `deploy` created, with all its versions, and its role.
 
-        It can be repeated: missing parts are not an error. The log stays, because it holds the function's output; the
-        plan names the command that deletes it.
+        You can call `destroy` again: missing parts are not an error. The log stays, because it holds the function's
+        output; the plan names the command that deletes it.
 
         Args:
             reward: the value that `deploy` returned, its ARN, or its name.
@@ -200,7 +199,7 @@ class AsyncRewards(AsyncResource):
             raise ConfigurationError("destroy(plan=…) was removed. Use client.rewards.plan_destroy(reward).")
         if not force:
             name = self._name(reward)
-            advice = "Nothing was deleted, because a running job may need it. force=True skips this check."
+            advice = "Nothing was deleted, because a running job may need the function. force=True skips this check."
             async for job in self._running_jobs(name, advice):
                 raise ConfigurationError(
                     f"Job {job.id} is {job.status} and needs the function '{name}'. Nothing was deleted. Wait for "
@@ -225,7 +224,7 @@ class AsyncRewards(AsyncResource):
         """Return the ARN of the newest version of a function, as `jobs.create` takes it.
 
         Args:
-            name: the name that it was deployed under.
+            name: the `name` that `deploy` got.
 
         Raises:
             ConfigurationError: there is no function of that name, or no version was published.
@@ -246,7 +245,7 @@ class AsyncRewards(AsyncResource):
     async def logs(
         self, reward: object, *, since: float = 3600.0, follow: bool = False
     ) -> LogLines | AsyncIterator[LogLine]:
-        """Return the log of a deployed reward from CloudWatch, oldest line first. It lags behind by seconds.
+        """Return the log of a deployed reward from CloudWatch, oldest line first. The log lags behind by seconds.
 
         ```python
         print(client.rewards.logs("my-reward").summary())
@@ -257,7 +256,7 @@ class AsyncRewards(AsyncResource):
         Args:
             reward: the value that `deploy` returned, its ARN, or its name.
             since: the number of seconds to look back.
-            follow: True yields the lines, and then new ones as they arrive, until you stop iterating.
+            follow: True yields the lines, and then new lines as they arrive, until you stop iterating.
 
         Returns:
             The lines as a list, whose `summary()` has invocations, errors, time-outs, durations, memory and cold
@@ -301,7 +300,7 @@ class AsyncRewards(AsyncResource):
         Args:
             source: the value that `deploy` returned, its ARN, or its name; or the location of recorded rollouts, as
                 `bedrock_rft.rollouts.read` takes it.
-            job: a job, or its id: only rollouts of the time in which it ran. The records do not name their job, so
+            job: a job, or its id: only rollouts of the time in which the job ran. The records do not name their job, so
                 records of other jobs with the same reward at that time are included.
             since: no records before this time: an aware datetime, Unix seconds, or ISO 8601 text.
             until: only records before this time.

@@ -31,7 +31,7 @@ async def find_rollouts(
         if _is_location(source):
             return read(cast("str", source), client=client, **options)
         function = deployment_name(source, session.config.region)
-        location = _recorded_to(Account(session.config), source, function)
+        location = _recording_location(Account(session.config), source, function)
         return read(location, function=function, client=client, **options)
 
     return await session.transport.run(find)
@@ -43,7 +43,7 @@ def _is_location(source: object) -> bool:
     return not source.startswith("arn:") and ("/" in source or os.sep in source or Path(source).exists())
 
 
-def _recorded_to(account: Account, source: object, name: str) -> str:
+def _recording_location(account: Account, source: object, name: str) -> str:
     function = source if isinstance(source, str) else getattr(source, "arn", name)
     account.set_subject(account.function_arn(name), "")
     settings = account.call("lambda", "GetFunctionConfiguration", FunctionName=str(function))

@@ -79,7 +79,8 @@ class AsyncWorkflows(AsyncResource):
 
         Args:
             dataset: a path, or records as `datasets.write` takes them. Use prompts that the models were not trained on.
-            models: ids, jobs or checkpoints; or a mapping from labels to these. The others are compared with the first.
+            models: ids, jobs or checkpoints; or a mapping from labels to these. Each further model is compared with the
+                first model.
             reward: scores the answers: a reward, a handler, `path/to/file.py:name`, a Lambda zip, or the ARN of a
                 deployed function or an object with an `arn`, which is invoked with AWS credentials.
             samples: answers for each prompt.
@@ -101,7 +102,7 @@ class AsyncWorkflows(AsyncResource):
             reward_range: smallest and largest value of the reward. Advice is given only for means within it.
             executor: scores the answers, as in `rewards.score`: a process pool, or the executor of a Dask cluster.
             record: a folder or `s3://bucket/prefix` in which to record the scored answers, or a `RolloutLog`. The
-                records do not name the model; use a folder for each.
+                records do not name the model; use a folder for each model.
 
         Raises:
             APIError: a problem that affects every request, such as an unknown model or a missing permission.
@@ -231,17 +232,18 @@ class AsyncWorkflows(AsyncResource):
         ```
 
         Nothing is uploaded or created. The pace is measured from the events of up to five finished jobs of this account
-        with this model; without such a job it is assumed, and the estimate lists the assumption.
+        with this model. Without such a job the pace is assumed, and the estimate lists the assumption.
 
         Args:
             dataset: a path, or records.
-            reward: a reward on this machine is timed on a few records. A deployed one, and one that calls a model, is
-                not invoked.
+            reward: a reward on this machine is timed on a few records. A deployed reward, and a reward that calls a
+                model, is not invoked.
             hyperparameters: the hyperparameters of the planned job.
             model: the base model.
             evaluation: prompts that the base and the tuned model answer afterwards; 0 for no evaluation.
             samples: answers to each of these prompts.
-            reward_seconds: seconds to score one rollout in Lambda, or the lowest and the highest, instead of timing.
+            reward_seconds: seconds to score one rollout in Lambda, or the lowest and the highest number, instead of
+                timing the reward.
             memory: megabytes of the function; by default the package's, or 512.
             answer_tokens: tokens of one answer, or the lowest and the highest; by default an assumption.
             prices: prices to use; by default `Prices.load()`.

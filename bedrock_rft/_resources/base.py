@@ -79,7 +79,7 @@ class AsyncResource:
 
 
 class PagedIterator(AsyncIterator[T], Generic[T]):
-    """Async iterator over the items of pages. A sync client iterates over `pages` itself, which costs less."""
+    """Async iterator over the items of pages. A sync client iterates over `pages` directly, which takes less time."""
 
     def __init__(self, pages: AsyncGenerator[Sequence[T], None]) -> None:
         self.pages = pages
@@ -124,21 +124,21 @@ def blocking(method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]]) -> Cal
 
 
 _HINTS = {
-    "plan": "it was replaced by client.rewards.plan(…)",
+    "plan": "use client.rewards.plan(…)",
     "suffix": "the service does not support a suffix for the model's name; use name= or metadata=",
     "method": "pass reward= and hyperparameters=; the method is always reinforcement",
-    "grader": "pass it as reward=",
-    "hyper_parameters": "it is spelled hyperparameters=",
-    "reward_arn": "pass it as reward=",
-    "reward_function": "pass it as reward=",
+    "grader": "pass the deployed reward as reward=",
+    "hyper_parameters": "the argument is spelled hyperparameters=",
+    "reward_arn": "pass the ARN as reward=",
+    "reward_function": "pass the ARN or the deployed reward as reward=",
     "seed": "the service does not support a seed",
     "integrations": "the service has no integrations; use client.jobs.watch(job, trackers=[…])",
-    "file": "pass it as the first argument",
+    "file": "pass the file as the first argument",
     "timeout": "set the timeout of the client: Client(timeout=…)",
     "extra_headers": "use client.request for other requests",
     "extra_body": "use client.request for other requests",
 } | dict.fromkeys(
-    ("n_epochs", "batch_size", "learning_rate_multiplier", "learning_rate", "epochs"), "pass it in hyperparameters={…}"
+    ("n_epochs", "batch_size", "learning_rate_multiplier", "learning_rate", "epochs"), "use hyperparameters={…}"
 )
 
 
@@ -224,7 +224,7 @@ def iterate_sync(source: AsyncGenerator[R, None] | PagedIterator[R]) -> Generato
 
 
 def identifier(value: object, name: str) -> str:
-    """Return the id of an object, or the id itself. Raise `ConfigurationError` for anything else."""
+    """Return the id of an object; an id is returned unchanged. Raise `ConfigurationError` for anything else."""
     found = value if isinstance(value, str) else getattr(value, "id", None)
     if isinstance(found, str) and not found.strip():
         raise ConfigurationError(f"{name} is an empty id. Pass the id of an object of the service.")

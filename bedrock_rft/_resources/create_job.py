@@ -81,7 +81,7 @@ async def create(jobs: AsyncResource, body: CreateJob, *, marker: str) -> Job:
             return await jobs._send(request, Job)
         except APIError as error:
             lost = error
-        # Outside the handler, because errors of the search are not caused by the lost response.
+        # Search after the `except` block, because errors of the search are not caused by the lost response.
         if _may_have_created_job(lost):
             found = await _search(jobs, body, marker, began) if "metadata" in fields else None
             if found is None:
@@ -147,7 +147,8 @@ def _may_have_created_job(error: APIError) -> bool:
     if isinstance(error, APIConnectionError):
         return error.sent
     if isinstance(error, APIStatusError):
-        # By status, because the text may be a proxy's. Only throttling guarantees that nothing was created.
+        # The status decides, because the text may come from a proxy. Only throttling guarantees that nothing was
+        # created.
         ambiguous = error.status in _AMBIGUOUS_STATUS or error.status >= _SERVER_SIDE
         return ambiguous and not isinstance(error, RateLimitError)
     return not isinstance(error, RedirectRefusedError)

@@ -28,7 +28,7 @@ class EventLog:
         self._ascending = False  # newest first, as OpenAI lists them, until a page shows another order
 
     async def new_events(self, *, final: bool) -> tuple[Event, ...]:
-        """Return the events that were not returned before: read pages until one has no new event."""
+        """Read pages until a page has no new event, and return the events that were not returned before."""
         # The final call reads all pages, because an event may have been inserted among older ones.
         found: dict[str, Event] = {}
         cursor, cursors = None, set[str]()

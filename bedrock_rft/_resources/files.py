@@ -57,7 +57,7 @@ class AsyncFiles(AsyncResource):
         """Upload a dataset.
 
         The content is read twice: once to check it and to compute its length and hash, once to send it in chunks of
-        1 MiB. It is read again for every retry. An upload whose response was lost may leave an unused file behind.
+        1 MiB. Every retry reads the content again. An upload whose response was lost may leave an unused file.
 
         Args:
             data: a path, bytes, a file opened in binary mode (read from its position), or an iterable of records.
@@ -67,8 +67,8 @@ class AsyncFiles(AsyncResource):
             validate: check the file as `datasets.validate` does. Errors raise, warnings are logged.
                 `datasets.Limits(min_records=1)` sets other limits, for a validation file; False skips the check.
             reuse: if the service already has a file with the same name, size and SHA-256, return that file and send
-                nothing. The content of files that this client did not upload is downloaded to compare it. Reuse is
-                logged.
+                nothing. To compare files that this client did not upload, their content is downloaded. A log message
+                says that a file was reused.
 
         Raises:
             DatasetError: the data cannot be read, is empty, would be rejected by the service, or changed during the
@@ -91,7 +91,7 @@ class AsyncFiles(AsyncResource):
             known = next((one for one, sha256 in self._uploaded.items() if sha256 == upload.content_sha256), None)
             if known is not None:
                 name = upload.filename
-                log.info("%s was already uploaded by this client as %s; reuse=True would use that", name, known)
+                log.info("%s was already uploaded by this client as %s; reuse=True would use that file", name, known)
             file = await self._send(Request("POST", "/files", upload=upload, repeatable=True), File)
             self._uploaded[file.id] = upload.content_sha256
             return file
@@ -152,7 +152,8 @@ class AsyncFiles(AsyncResource):
         """Delete a file. Jobs that already started with it continue.
 
         Raises:
-            NotFoundError: the file does not exist. After a lost response, a missing file counts as deleted.
+            NotFoundError: the file does not exist. If a response was lost and the file is missing at the retry, the
+                file counts as deleted, and nothing is raised.
         """
         request = Request("DELETE", f"/files/{segment(file, 'file')}")
         try:

@@ -14,12 +14,12 @@ from bedrock_rft.types.method import LambdaGrader
 _FILE_SUFFIXES = (".jsonl", ".json", ".ndjson", ".csv", ".parquet", ".txt", ".gz")
 
 
-def missing_in(job: Job, argument: str) -> NoReturn:
+def raise_missing_argument(job: Job, argument: str) -> NoReturn:
     """Raise because an earlier job does not report an argument."""
     raise ConfigurationError(f"Job {job.id} has no {argument}. Pass {argument}=….")
 
 
-def reported(job: Job) -> dict[str, Any]:
+def reported_hyperparameters(job: Job) -> dict[str, Any]:
     """Return the hyperparameters that a job reports, without those that the service chose as `auto`."""
     whole = ("n_epochs", "batch_size")
     known = {key: value for key, value in hyperparameters_of(job).items() if not isinstance(value, str)}
@@ -40,7 +40,7 @@ def parse_grader(reward: object) -> LambdaGrader:
     return LambdaGrader.of(arn)
 
 
-def refuse_path(argument: str, value: object) -> None:
+def raise_for_path(argument: str, value: object) -> None:
     """Raise if a local file was passed instead of an uploaded one."""
     path = os.fspath(cast("os.PathLike[str]", value)) if isinstance(value, os.PathLike) else value
     if not isinstance(path, str):
@@ -56,7 +56,7 @@ def refuse_path(argument: str, value: object) -> None:
 def check_same(existing: Job, body: CreateJob, name: str) -> Job:
     """Return the existing job with this name, or raise `ConfigurationError` if it differs from the request."""
     wanted = body.method.reinforcement
-    # Null is a job without a validation file; if the field is missing, nothing is known.
+    # If the field is null, the job has no validation file; if the field is missing, nothing is known.
     no_file = "none" if "validation_file" in existing.model_fields_set else None
     pairs: list[tuple[str, object, object]] = [
         ("model", existing.model, body.model),
@@ -68,19 +68,19 @@ def check_same(existing: Job, body: CreateJob, name: str) -> Job:
     pairs += [(key, settings.get(key), value) for key, value in wanted.hyperparameters.items()]
     # A job may be reported without some fields, or with "auto" for a hyperparameter: only known values can differ.
     different = [
-        f"{field} is {sanitize_line(str(old), 100)} there and {sanitize_line(str(new), 100)} here"
+        f"{field} is {sanitize_line(str(old), 100)} in that job and {sanitize_line(str(new), 100)} in this call"
         for field, old, new in pairs
         if old not in (None, "", "auto") and old != new
     ]
     if different:
-        reuse = " upload(…, reuse=True) returns a file that is already there." if "_file is" in different[0] else ""
+        reuse = " upload(…, reuse=True) returns a file that was already uploaded." if "_file is" in different[0] else ""
         raise ConfigurationError(
             f"The name '{name}' belongs to job {existing.id}, which differs: {'; '.join(different)}. Use another name "
-            f"for another job.{reuse}"
+            f"to create a new job.{reuse}"
         )
     if existing.status in {"failed", "cancelled"}:
         warn_once(
-            f"Job {existing.id} with the name '{name}' is {existing.status}. It is returned; no new job was created. "
-            "To train again, use another name."
+            f"Job {existing.id} with the name '{name}' is {existing.status}. This job is returned, and no new job was "
+            "created. To train again, use another name."
         )
     return existing

@@ -14,7 +14,13 @@ from bedrock_rft._core.text import sanitize_line
 from bedrock_rft._core.warnings import warn_once
 from bedrock_rft._resources.base import blocking, blocking_iter, checked_arguments, identifier, page_query, segment
 from bedrock_rft._resources.create_job import JOBS, check_metadata, check_name, create, find
-from bedrock_rft._resources.job_arguments import check_same, missing_in, parse_grader, refuse_path, reported
+from bedrock_rft._resources.job_arguments import (
+    check_same,
+    parse_grader,
+    raise_for_path,
+    raise_missing_argument,
+    reported_hyperparameters,
+)
 from bedrock_rft._resources.monitoring import AsyncMonitoring, Monitoring
 from bedrock_rft._transport.transport import Request
 from bedrock_rft.errors import BadRequestError, ConfigurationError, ConflictError
@@ -50,7 +56,7 @@ class Deployed(Protocol):
 
 
 class JobOptions(TypedDict, total=False):
-    """Arguments of `create` that may be left out in any case."""
+    """Arguments of `create` that are optional, with `like` and without."""
 
     validation_file: File | str | None
     hyperparameters: Hyperparameters | Mapping[str, Any] | None
@@ -93,10 +99,10 @@ class AsyncJobs(AsyncMonitoring):
         name: str | None = None,
         like: Job | str | None = None,
     ) -> Job:
-        """Create a job. One call creates at most one.
+        """Create a job. One call creates at most one job.
 
-        The request is sent once. If the response is lost, the job is searched for by a marker in its metadata. If it is
-        not found, the request is not repeated.
+        The request is sent once. If the response is lost, the client searches for the job by a marker in its metadata.
+        If it finds no job, it raises `AmbiguousCreateError` and does not repeat the request.
 
         Args:
             model: the base model, such as `openai.gpt-oss-20b`.
@@ -105,11 +111,11 @@ class AsyncJobs(AsyncMonitoring):
             validation_file: prompts for validation metrics, not for training.
             hyperparameters: see `Hyperparameters`; the service chooses those that are left out.
             metadata: up to 15 strings to store with the job. The service may log them, so store no secrets.
-            name: a unique name. If a job with this name exists, it is returned, so a script can be run again. If that
-                job failed or was cancelled, there is a warning. If it has another model, reward, file or
-                hyperparameter, `ConfigurationError` is raised.
-            like: a job whose model, files, reward and hyperparameters are used for arguments that are not given. Single
-                hyperparameters can be replaced. The name and other metadata are not copied.
+            name: a unique name. If a job with this name exists, that job is returned, so a script can be run again. If
+                the existing job failed or was cancelled, there is a warning. If its model, reward, files or
+                hyperparameters differ, `ConfigurationError` is raised.
+            like: a job whose model, files, reward and hyperparameters are used for arguments that you leave out.
+                `hyperparameters` may replace some of its hyperparameters. The name and other metadata are not copied.
 
         Raises:
             AmbiguousCreateError: the job may exist; the error explains how to search for it.
@@ -121,9 +127,9 @@ class AsyncJobs(AsyncMonitoring):
             earlier = await self.retrieve(like)
             for argument, value in given.items():
                 if value is _UNSET or value is None:
-                    given[argument] = getattr(earlier, argument) or missing_in(earlier, argument)
+                    given[argument] = getattr(earlier, argument) or raise_missing_argument(earlier, argument)
             validation_file = validation_file or earlier.validation_file
-            hyperparameters = {**reported(earlier), **Hyperparameters.of(hyperparameters or {}).sent()}
+            hyperparameters = {**reported_hyperparameters(earlier), **Hyperparameters.of(hyperparameters or {}).sent()}
         elif missing := [argument for argument, value in given.items() if value is _UNSET]:
             raise TypeError(f"jobs.create() missing a required argument: '{missing[0]}'")
         marker = check_name(name)
@@ -152,13 +158,13 @@ class AsyncJobs(AsyncMonitoring):
     ) -> CreateJob:
         """Return the request that `create` would send, without sending anything.
 
-        The arguments are those of `create`. Without a name, the marker is a new one in every call.
+        The arguments are those of `create`. Without a name, each call makes a new marker.
 
         Raises:
             ConfigurationError: an argument is invalid.
         """
         for argument, file in (("training_file", training_file), ("validation_file", validation_file)):
-            refuse_path(argument, file)
+            raise_for_path(argument, file)
         grader = parse_grader(reward)
         self._check_region(grader.arn)
         marker = check_name(name)
@@ -172,7 +178,8 @@ class AsyncJobs(AsyncMonitoring):
         )
         if body.model not in KNOWN_MODELS:
             warn_once(
-                f"'{sanitize_line(body.model, 80)}' is not a known model for reinforcement fine-tuning. Used anyway."
+                f"'{sanitize_line(body.model, 80)}' is not a known model for reinforcement fine-tuning. The request is "
+                "sent anyway."
             )
         return body
 
@@ -208,9 +215,9 @@ class AsyncJobs(AsyncMonitoring):
         ```
 
         Each job has a name that is derived from the sweep's name and the hyperparameters. Jobs that exist are found by
-        their names and never created again, so call this again with the same arguments to continue, from any process.
-        Do not call it in two processes at the same time, because lists may lag behind by seconds. A job that failed or
-        was cancelled is not repeated.
+        their names and never created again, so you can continue a sweep from any process: call `sweep` again with the
+        same arguments. Do not call `sweep` in two processes at the same time, because lists may lag behind by seconds.
+        A job that failed or was cancelled is not repeated.
 
         Args:
             model: the base model of all jobs.
@@ -219,23 +226,23 @@ class AsyncJobs(AsyncMonitoring):
             name: name of the sweep, up to 117 characters.
             grid: a list of values for each hyperparameter; every combination is a configuration.
             configurations: the configurations themselves, instead of `grid`.
-            hyperparameters: those that all jobs have in common.
+            hyperparameters: the hyperparameters that all jobs have in common.
             validation_file: prompts for validation metrics, by which the best job can be chosen.
             metadata: up to 14 strings to store with every job.
             concurrency: maximum number of jobs that have not ended.
-            max_cost: a cost limit in the currency of the prices. No further job is started if the published price
-                for the time since each job was created, with a new job as expensive as the most expensive one that
-                ended, would reach it. Jobs that run are never cancelled.
-            max_jobs: a sweep with more configurations is refused.
+            max_cost: a cost limit in the currency of the prices. The cost of a job is the published price of the time
+                since it was created, and a new job is expected to cost as much as the most expensive job that ended. If
+                the sum would reach the limit, no further job is started. Running jobs are never cancelled.
+            max_jobs: the maximum number of configurations; a larger sweep raises an error.
             prices: prices to use; by default `bedrock_rft.costs.Prices.load()`.
             start: False creates no job, and returns the state only.
-            wait: continue until every configuration has a job that ended, or no further one may be started.
+            wait: continue until every configuration has a job that ended, or no further job may be started.
             poll_interval: seconds between polls if `wait`.
             on_change: called with the state after each poll in which a status changed.
 
         Raises:
-            AmbiguousCreateError: a job may exist. This client does not create it again; other processes would, so look
-                with `client.jobs.find` first.
+            AmbiguousCreateError: a job may exist. This client does not create it again. Another process would, so
+                search with `client.jobs.find` first.
             ConfigurationError: an argument is invalid, or a job with a derived name differs in model, file or reward.
             APIStatusError: the service rejected a request.
         """
@@ -281,16 +288,16 @@ class AsyncJobs(AsyncMonitoring):
 
         ```python
         record = client.jobs.record(job, dataset="train.jsonl")
-        record.to_json("card.json")
-        record.to_markdown("card.md")
+        record.to_json("record.json")
+        record.to_markdown("record.md")
         again = client.jobs.create_raw(record.request, name="again")
         ```
 
         Args:
             job: the job or its id.
-            dataset: the training file on this machine, which is then hashed and checked instead of the uploaded one.
-            reward: the package or the deployed reward, for the hash of its package. By default Lambda is asked, if the
-                client has AWS credentials.
+            dataset: the training file on this machine, which is hashed and checked instead of the uploaded file.
+            reward: the package or the deployed reward, for the hash of its package. By default the hash is fetched from
+                Lambda, if the client has AWS credentials.
             evaluation: the result of `client.evaluate`, to store with the record.
             download: False does not download files to hash them.
             prices: prices to use; by default `bedrock_rft.costs.Prices.load()`.
@@ -344,8 +351,8 @@ class AsyncJobs(AsyncMonitoring):
             )
         if host_region(config.base_url) is not None and config.region not in RFT_REGIONS:
             warn_once(
-                f"Reinforcement fine-tuning is documented for {', '.join(sorted(RFT_REGIONS))}, not yet for "
-                f"{config.region}."
+                f"AWS documents reinforcement fine-tuning for {', '.join(sorted(RFT_REGIONS))}, not for "
+                f"{config.region}. The request is sent anyway."
             )
 
     async def retrieve(self, job: Job | str) -> Job:
@@ -363,12 +370,13 @@ class AsyncJobs(AsyncMonitoring):
     async def find(self, name: str) -> Job | None:
         """Return the job with a name, or with the marker of an `AmbiguousCreateError`, or None.
 
-        Lists may lag behind by seconds, so None right after an unclear creation proves nothing.
+        Lists may lag behind by seconds. If `find` returns None right after an `AmbiguousCreateError`, the job may
+        exist.
         """
         return await find(self, check_name(name))
 
     async def cancel(self, job: Job | str) -> Job:
-        """Cancel a job. It cannot be resumed.
+        """Cancel a job. A cancelled job cannot be resumed.
 
         Raises:
             ConflictError, BadRequestError: the job has already ended. A job that is already cancelled is returned.

@@ -60,7 +60,7 @@ class AsyncMonitoring(AsyncResource):
     """Read-only operations of `client.jobs`."""
 
     latest_rollouts: Callable[[str | os.PathLike[str]], LatestRollouts]
-    """Set by the client, because rollouts belong to a higher layer."""
+    """The function that returns the latest rollouts. The client sets it, because rollouts belong to a higher layer."""
 
     def events(self, job: Job | str, *, after: str | None = None, limit: int | None = None) -> AsyncIterator[Event]:
         """Iterate over all events of a job, newest first. `follow` yields them oldest first.
@@ -82,9 +82,9 @@ class AsyncMonitoring(AsyncResource):
 
         Args:
             job: the job or its id.
-            after: the id of the last event seen; following resumes after it.
+            after: the id of the last event that you have seen; the first event is the next one.
             timeout: seconds until `WaitTimeoutError`; None waits until the job ends.
-            poll_interval: initial seconds between polls; grows to six times that.
+            poll_interval: initial seconds between polls; the interval grows to six times this value.
         """
         polls = poll_until_done(self, job, interval=poll_interval, timeout=timeout, events=True, after=after)
         with log_job_continues(job):
@@ -109,12 +109,12 @@ class AsyncMonitoring(AsyncResource):
         Args:
             job: the job or its id.
             timeout: seconds until `WaitTimeoutError`; None waits until the job ends.
-            poll_interval: initial seconds between polls; grows to six times that.
+            poll_interval: initial seconds between polls; the interval grows to six times this value.
             on_event: called once with each event, oldest first.
-            raise_on_failure: raise if the job failed or was cancelled; otherwise return it.
+            raise_on_failure: True raises if the job failed or was cancelled; False returns the job.
 
         Raises:
-            JobFailedError, JobCancelledError: the job ended without success; it is `.job`.
+            JobFailedError, JobCancelledError: the job ended without success; `.job` of the error is the job.
             WaitTimeoutError: the timeout expired; the job was not cancelled.
         """
         last: Job | None = None
@@ -128,7 +128,7 @@ class AsyncMonitoring(AsyncResource):
         if last is None:
             raise RuntimeError("Polling ended without a result.")
         if raise_on_failure:
-            _raise_for(last)
+            _raise_unless_succeeded(last)
         return last
 
     async def watch(
@@ -153,7 +153,7 @@ class AsyncMonitoring(AsyncResource):
     ) -> Job:
         """Wait until a job ends, and show its progress: a panel in a notebook or a terminal, or lines of text.
 
-        The view has the status, steps, elapsed and remaining time, money so far and at the end as ranges, curves, the
+        The view has the status, steps, elapsed and remaining time, cost so far and at the end as ranges, curves, the
         last messages, and alarms if the metrics indicate a problem. As with `wait`, Ctrl-C leaves the job running, and
         prints how to resume. A job that is watched again is shown from its first step.
 
@@ -161,25 +161,25 @@ class AsyncMonitoring(AsyncResource):
             job: the job or its id.
             style: the kind of view; `auto` depends on the output. See `bedrock_rft.metrics.Style`.
             timeout: seconds until `WaitTimeoutError`; None waits until the job ends.
-            poll_interval: initial seconds between polls; grows to six times that.
+            poll_interval: initial seconds between polls; the interval grows to six times this value.
             on_event: called once with each event, oldest first.
             trackers: record the job elsewhere; see `bedrock_rft.trackers`.
             thresholds: limits for alarms; see `bedrock_rft.metrics.Thresholds`.
             reward_range: lowest and highest value of the reward, the scale of the alarms; None if unknown.
-            raise_on_failure: raise if the job failed or was cancelled; otherwise return it.
+            raise_on_failure: True raises if the job failed or was cancelled; False returns the job.
             file: stream to write to, instead of standard output.
             max_cost: a cost limit in the currency of the prices. It is compared with the published price for the
                 time since the job was created, without rounding, at each poll.
             max_hours: a limit of hours since the job was created.
-            on_limit: `warn` warns at 80 % of a limit and when it is reached. `cancel` also cancels the job then, once
-                and for all: a cancelled job cannot be resumed, and it is not known whether it is billed.
+            on_limit: `warn` warns at 80 % of a limit and when it is reached. `cancel` also cancels the job when the
+                limit is reached: a cancelled job cannot be resumed, and it is not known whether it is billed.
             prices: prices to use; by default `bedrock_rft.costs.Prices.load()`.
             rollouts: `s3://bucket/prefix` or a folder, to which the reward function records rollouts: a panel shows
-                three of the newest file, with the lowest, a middle and the highest reward.
-            advice: if Ctrl-C interrupts it, print how to resume.
+                three rollouts of the newest file, with the lowest, a middle and the highest reward.
+            advice: if Ctrl-C interrupts the call, print how to resume.
 
         Raises:
-            JobFailedError, JobCancelledError: the job ended without success; it is `.job`.
+            JobFailedError, JobCancelledError: the job ended without success; `.job` of the error is the job.
             WaitTimeoutError: the timeout expired; the job was not cancelled.
             ConfigurationError: `style`, `reward_range`, a limit or the prices are not valid.
             MissingExtraError: the view or a tracker needs a library that is not installed.
@@ -225,11 +225,11 @@ class AsyncMonitoring(AsyncResource):
             live_view.close()
             await work(delivery.close)
         if raise_on_failure:
-            _raise_for(state.job)
+            _raise_unless_succeeded(state.job)
         return state.job
 
     async def _check_limits(self, budget: CostLimits, state: State, change: Change) -> tuple[State, Change]:
-        """Return the state with the limits that are near or reached, and cancel the job if that was asked for."""
+        """Return the state with the limits that are near or reached. Cancel the job if `budget` requires that."""
         if not budget.any or state.job.is_terminal or (cost := state.cost(time.time())) is None:
             return state, change
         found = [*budget.check(cost)]
@@ -249,7 +249,7 @@ class AsyncMonitoring(AsyncResource):
     async def metrics(self, job: Job | str) -> Metrics:
         """Return the metrics of every training step so far, in order, with the checkpoints.
 
-        They are read from the events. Metrics without a step come last, in the order of the log.
+        The metrics are read from the events. Metrics without a step come last, in the order of the log.
         """
         from bedrock_rft.metrics import Metrics
 
@@ -261,18 +261,18 @@ class AsyncMonitoring(AsyncResource):
     async def best_checkpoint(
         self, job: Job | str, *, by: Literal["validation", "reward"] | Evaluated = "validation"
     ) -> Checkpoint:
-        """Return the checkpoint of a job with the highest score; of equal ones, the earlier.
+        """Return the checkpoint of a job with the highest score; of equal scores, the earliest checkpoint.
 
-        The best of several noisy scores is biased upwards. Evaluate it on other prompts. `rank_checkpoints` has
-        all scores and how they were obtained.
+        The best of several noisy scores is biased upwards, so evaluate the checkpoint on other prompts.
+        `rank_checkpoints` has all scores and how they were obtained.
 
         Args:
             job: the job or its id.
             by: `validation` for the validation reward at the checkpoint, `reward` for the mean training reward of the
-                ten steps up to it, or an `Evaluation` of the job's checkpoints.
+                ten steps up to the checkpoint, or an `Evaluation` of the job's checkpoints.
 
         Raises:
-            ConfigurationError: the job has no checkpoints, or none has a score.
+            ConfigurationError: the job has no checkpoints, or no checkpoint has a score.
         """
         return (await self.rank_checkpoints(job, by=by))[0].checkpoint
 
@@ -285,7 +285,7 @@ class AsyncMonitoring(AsyncResource):
         return rank_checkpoints(await self.metrics(job), by)
 
     async def _checkpoints_or_none(self, job: Job) -> tuple[Checkpoint, ...]:
-        """Return the checkpoints, or none if they cannot be read: metrics are useful without them."""
+        """Return the checkpoints; no checkpoints if they cannot be read, because metrics are useful without them."""
         try:
             return tuple([one async for one in self.checkpoints(job)])
         except BedrockRFTError as error:
@@ -328,7 +328,7 @@ class Monitoring(Resource):
     checkpoints = blocking_iter(AsyncMonitoring.checkpoints)
 
 
-def _raise_for(job: Job) -> None:
+def _raise_unless_succeeded(job: Job) -> None:
     if job.status == "failed":
         problem = job.error
         code = f"{sanitize_line(problem.code, 100)}: " if problem and problem.code else ""

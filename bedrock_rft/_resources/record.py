@@ -11,7 +11,7 @@ from typing import Any, cast
 from bedrock_rft._core.version import __version__
 from bedrock_rft._resources.base import AsyncResource
 from bedrock_rft._resources.files import AsyncFiles
-from bedrock_rft._resources.job_arguments import reported
+from bedrock_rft._resources.job_arguments import reported_hyperparameters
 from bedrock_rft.costs import Prices
 from bedrock_rft.datasets import Limits, validate
 from bedrock_rft.errors import BedrockRFTError
@@ -70,14 +70,17 @@ async def build_record(
 
 
 def _request(job: Job) -> dict[str, Any]:
-    """Return the body that creates the same job. Metadata of this package are left out: they belong to one job."""
+    """Return the body that creates the same job, without metadata of this package, which belong to one job."""
     metadata = {key: value for key, value in (job.metadata or {}).items() if not key.startswith("bedrock_rft_")}
     grader = {"type": "lambda", "lambda": {"function": str(job.reward)}} if job.reward else None
     fields: dict[str, Any] = {
         "model": job.model,
         "training_file": job.training_file,
         "validation_file": job.validation_file,
-        "method": {"type": "reinforcement", "reinforcement": {"grader": grader, "hyperparameters": reported(job)}},
+        "method": {
+            "type": "reinforcement",
+            "reinforcement": {"grader": grader, "hyperparameters": reported_hyperparameters(job)},
+        },
         "metadata": metadata or None,
     }
     return {key: value for key, value in fields.items() if value is not None}
@@ -132,7 +135,7 @@ def _package_hash(config: Any, arn: str) -> str | None:
     if config.aws is None:
         return None
     with closing(AwsServices(config, {}, timeout=config.timeout, retries=2)) as services:
-        if services.real_host("lambda"):  # a client of a local service does not ask AWS
+        if services.real_host("lambda"):  # a client of a local service sends nothing to AWS
             return None
         found: dict[str, Any] = services.client("lambda").get_function_configuration(FunctionName=arn)
         return cast("str | None", found.get("CodeSha256"))

@@ -53,7 +53,7 @@ def configure(
     if grid is not None:
         wrong = [key for key, values in grid.items() if isinstance(values, str) or not isinstance(values, Sequence)]
         if wrong or not grid:
-            raise ConfigurationError("grid maps names of hyperparameters to lists of values.")
+            raise ConfigurationError("grid must map names of hyperparameters to lists, such as {'batch_size': [4, 8]}.")
         configurations = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
     common = Hyperparameters.of(hyperparameters or {}).sent()
     found: dict[str, Mapping[str, Any]] = {}
@@ -62,7 +62,7 @@ def configure(
         content = json.dumps(settings, sort_keys=True, separators=(",", ":"))
         found[f"{name}-{hashlib.sha256(content.encode()).hexdigest()[:_DIGEST]}"] = settings
     if not 0 < len(found) <= max_jobs:
-        more = f" Pass max_jobs={len(found)} if all are meant." if found else ""
+        more = f" Pass max_jobs={len(found)} to allow all." if found else ""
         raise ConfigurationError(f"The sweep has {len(found)} configurations; 1 to {max_jobs} are allowed.{more}")
     return found
 
@@ -78,11 +78,12 @@ class SweepRunner:
     concurrency: int
     max_cost: float | None
     prices: Prices
-    unclear: set[str]  # names of jobs that may exist although their creation failed; shared by the sweeps of a client
+    # Names of jobs that may exist although their creation failed, shared by the sweeps of a client.
+    unclear_names: set[str]
     check: Callable[[Job, str], Job]  # returns a job that was found, or raises if it differs from the configuration
     found: dict[str, Job] = field(default_factory=dict[str, Job])
     _complete: dict[str, Metrics] = field(default_factory=dict[str, Metrics])
-    held: str = ""  # why no further job was started
+    stop_reason: str = ""  # why no further job was started
 
     async def run(
         self, *, start: bool, wait: bool, poll_interval: float, on_change: Callable[[Sweep], object] | None
@@ -90,7 +91,7 @@ class SweepRunner:
         """Find the jobs, start further ones, and return the state; `AsyncJobs.sweep` describes the arguments."""
         if not 0 < poll_interval < math.inf:
             raise ConfigurationError("poll_interval must be a number of seconds above 0.")
-        await self.look_up()
+        await self.find_existing()
         seen: list[str] = []
         while True:
             if start:
@@ -107,7 +108,7 @@ class SweepRunner:
             await self.jobs._session.transport.sleep(poll_interval)
             await self.refresh()
 
-    async def look_up(self) -> None:
+    async def find_existing(self) -> None:
         """Find the jobs that exist, in one pass over the list of jobs."""
         async for job in self.jobs.list():
             name = _marker(job)
@@ -121,7 +122,7 @@ class SweepRunner:
                 name = _marker(current) or name
                 if name in self.settings and name not in self.found:
                     self.found[name] = self.check(current, name)
-                    self.unclear.discard(name)
+                    self.unclear_names.discard(name)
 
     async def refresh(self) -> None:
         """Fetch the jobs that have not ended. An outage keeps their last state, with a warning."""
@@ -135,15 +136,17 @@ class SweepRunner:
 
     async def start(self) -> None:
         """Create jobs for pending configurations, as far as concurrency and the limit allow."""
-        self.held = ""
+        self.stop_reason = ""
         for name, settings in self.settings.items():
             if name in self.found:
                 continue
-            active = sum(not job.is_terminal for job in self.found.values()) + len(self.unclear & set(self.settings))
-            if name in self.unclear:
+            active = sum(not job.is_terminal for job in self.found.values()) + len(
+                self.unclear_names & set(self.settings)
+            )
+            if name in self.unclear_names:
                 await self._find_unclear(name)
                 continue
-            if active >= self.concurrency or self._exceeds():
+            if active >= self.concurrency or self._exceeds_limit():
                 return
             await self._create(name, settings)
 
@@ -151,50 +154,51 @@ class SweepRunner:
         try:
             job = await self.jobs.create(**self.arguments, hyperparameters=settings, name=name)
         except AmbiguousCreateError:
-            self.unclear.add(name)  # never created again by this client
+            self.unclear_names.add(name)  # never created again by this client
             raise
         except RateLimitError as error:
             if all(job.is_terminal for job in self.found.values()):
                 raise
-            self.held = f"The service accepts no further job now: {sanitize_line(str(error), 300)}"
+            self.stop_reason = f"The service accepts no further job at present: {sanitize_line(str(error), 300)}"
             return
         self.found[name] = job
         if _marker(job) != name:
             job = self.found[name] = await self.jobs.retrieve(job)
             if _marker(job) != name:
                 raise ConfigurationError(
-                    f"Job {job.id} was created, but the service did not store its name, so another process could not "
-                    "find it and would pay for it again. No further job was started."
+                    f"Job {job.id} was created, but the service did not store its name. Another process could not find "
+                    "the job and would create and pay for it again, so no further job was started."
                 )
 
     async def _find_unclear(self, name: str) -> None:
         job = await self.jobs.find(name)
         if job is None:
-            self.held = f"It is not clear whether the job {name} exists. It is not created again by this client."
+            self.stop_reason = f"It is not clear whether job {name} exists. This client does not create it again."
             return
-        self.unclear.discard(name)
+        self.unclear_names.discard(name)
         self.found[name] = self.check(job, name)
 
-    def _exceeds(self) -> bool:
-        """Check if a further job might exceed the limit, and note why."""
-        # It is expected to cost as much as the most expensive one that ended. Before that only the money so far counts.
+    def _exceeds_limit(self) -> bool:
+        """Return True if a further job might exceed the cost limit, and set `stop_reason`."""
+        # A job is expected to cost as much as the most expensive job that ended. Before a job has ended, only the cost
+        # so far counts.
         if self.max_cost is None:
             return False
-        ended = [self._metered(job) for job in self.found.values() if job.is_terminal]
+        ended = [self._cost_so_far(job) for job in self.found.values() if job.is_terminal]
         expected = max(ended, default=0.0)
-        active = [max(expected, self._metered(job)) for job in self.found.values() if not job.is_terminal]
+        active = [max(expected, self._cost_so_far(job)) for job in self.found.values() if not job.is_terminal]
         total = sum(ended) + sum(active) + expected
         if total < self.max_cost:
             return False
         currency = self.prices.currency
-        self.held = (
+        self.stop_reason = (
             f"No further job is started: {currency} {sum(ended) + sum(active):,.2f} for the jobs so far and "
-            f"{currency} {expected:,.2f} for the next one, by the published price without rounding, reach the limit of "
+            f"{currency} {expected:,.2f} for the next job, by the published price without rounding, reach the limit of "
             f"{currency} {self.max_cost:,.2f}."
         )
         return True
 
-    def _metered(self, job: Job) -> float:
+    def _cost_so_far(self, job: Job) -> float:
         return Metrics(job=job).cost(prices=self.prices, now=time.time()).metered or 0.0
 
     async def snapshot(self) -> Sweep:
@@ -203,11 +207,11 @@ class SweepRunner:
         for name, settings in self.settings.items():
             job = self.found.get(name)
             if job is None:
-                trials.append(Trial(name, settings, "unclear" if name in self.unclear else "pending"))
+                trials.append(Trial(name, settings, "unclear" if name in self.unclear_names else "pending"))
                 continue
             metrics = await self._metrics(name, job)
             trials.append(Trial(name, settings, job.status, metrics, metrics.cost(prices=self.prices)))
-        return Sweep(self.name, tuple(trials), self.held, self.prices.currency)
+        return Sweep(self.name, tuple(trials), self.stop_reason, self.prices.currency)
 
     async def _metrics(self, name: str, job: Job) -> Metrics:
         if name in self._complete:

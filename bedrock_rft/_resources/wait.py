@@ -37,7 +37,7 @@ from bedrock_rft.types.jobs import Job
 
 P = TypeVar("P", bound=Payload)
 
-_MAX_INTERVAL_FACTOR = 6.0  # the interval grows from 5 s to 30 s
+_MAX_INTERVAL_FACTOR = 6.0  # by default, the interval grows from 5 s to 30 s
 _GROWTH = 1.3
 _MAX_BACKOFF = 60.0  # seconds between polls while the service cannot be reached
 _REJECTION_PERIOD = 60.0  # seconds after which a rejection, or a new job that is not found, is final
@@ -90,7 +90,8 @@ class FailureTracker:
         self.rejections += 1
         if self.rejections == 1:
             self.rejected_since = now
-        # A new job may not be readable yet. Two clocks, because its age depends on the clock of the service.
+        # A new job may not be readable yet. Its age depends on the clock of the service, so this machine's clock is
+        # checked too.
         young = age is not None and age < _REJECTION_PERIOD and now - self.rejected_since < _REJECTION_PERIOD
         log.info("polling job %s was rejected: %s", self.job_id, error)
         return self.rejections < _CONFIRMATIONS or (isinstance(error, NotFoundError) and young)
@@ -116,9 +117,11 @@ class FailureTracker:
         if self.warned_at and now - self.warned_at <= _MAX_BACKOFF:
             return
         self.warned_at = now
-        state = "its last known state may be outdated" if self.seen else "it was never reached, so its state is unknown"
+        state = (
+            "its last known state may be outdated" if self.seen else "no poll has succeeded, so its state is unknown"
+        )
         since = time.strftime("%H:%M:%S", time.localtime(self.since))
-        # If warnings are errors, the wait must survive; the log still has the text.
+        # If warnings are configured to be errors, waiting continues anyway; the log has the text.
         with contextlib.suppress(BedrockRFTWarning):
             warn(
                 f"Job {self.job_id} could not be polled since {since} ({self.count} attempts); {state}. Polling "
@@ -143,8 +146,8 @@ async def poll_until_done(
     after: str | None = None,
 ) -> AsyncIterator[Poll]:
     """Yield each successful poll of a job, with its new events after `after` if `events`, until the job ends."""
-    # After the timeout, one more poll is made. What time does not solve is raised at once; a rejected or unsent request
-    # at the third failure in a row; a new job that is not found, after a minute.
+    # After the timeout, one more poll is made. A problem that time does not solve is raised at once, a rejected or
+    # unsent request at the third failure in a row, and a new job that is not found after a minute.
     _check_seconds(interval, timeout)
     path = f"{JOBS}/{segment(job, 'job')}"
     known = job if isinstance(job, Job) else Job(id=identifier(job, "job"))
@@ -199,8 +202,8 @@ def log_job_continues(job: Job | str) -> Generator[None, None, None]:
         if level is not None:
             log.log(
                 level,
-                "stopped waiting, but job %s is not cancelled: resume with client.jobs.wait(%r), cancel it with "
-                "client.jobs.cancel(%r)",
+                "stopped waiting, but job %s is not cancelled: resume with client.jobs.wait(%r), or cancel the job "
+                "with client.jobs.cancel(%r)",
                 *[identifier(job, "job")] * 3,
             )
         raise
@@ -256,7 +259,7 @@ def _timeout_error(
         else f"Job {job.id} could not be polled within {timeout:g} s, so its state is unknown."
     )
     return WaitTimeoutError(
-        f"{state} It was not cancelled: resume with client.jobs.wait({job.id!r}), or cancel it with "
+        f"{state} The job was not cancelled: resume with client.jobs.wait({job.id!r}), or cancel the job with "
         f"client.jobs.cancel({job.id!r}).{cause}",
         job=job,
     )

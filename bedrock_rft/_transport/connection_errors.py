@@ -28,16 +28,16 @@ def map_connection_error(
     error: BaseException, request: Request, config: Config, outer_error: BaseException | None
 ) -> APIError:
     """Return the error to raise if no complete response arrived, caused by the exception of the HTTP library."""
-    # The `outer_error`, which the caller was handling, is in its chain: a refused connection in it must not make a
-    # creation look as if it was never sent.
+    # The chain of `error` contains `outer_error`, which the caller was handling. Leave it out: if it is a refused
+    # connection, the creation of a job would look as if it was never sent.
     mapped = _describe(error, request, config, outer_error)
-    mapped.__cause__ = _strip(error, outer_error)
+    mapped.__cause__ = _strip_secrets(error, outer_error)
     return mapped
 
 
 def _describe(error: BaseException, request: Request, config: Config, outer_error: BaseException | None) -> APIError:
     names = {kind.__name__ for cause in _causes(error, outer_error) for kind in type(cause).__mro__}
-    # The outermost exception of the HTTP library is the current failure; the ones it was raised from may be older.
+    # The outermost exception of the HTTP library is the current failure. Its causes may be older failures.
     current = next((c for c in _causes(error, outer_error) if type(c).__module__.startswith("httpx")), error)
     sent = not _NOT_SENT & {kind.__name__ for kind in type(current).__mro__}
     _, host, port = origin(config.base_url)
@@ -91,15 +91,15 @@ def _certificate_advice(why: str) -> str:
     lowered = why.lower()
     if any(text in lowered for text in _STRICTNESS):
         return (
-            "The certificate violates RFC 5280, which Python checks strictly since version 3.13. Ask whoever runs the "
-            "proxy or the authority for a certificate with the missing extension, point ca_bundle= or AWS_CA_BUNDLE at "
-            "it, or use Python 3.12 until then."
+            "The certificate violates RFC 5280, which Python checks strictly since version 3.13. Ask the operator of "
+            "the proxy or the authority for a certificate with the missing extension, and name it with ca_bundle= or "
+            "AWS_CA_BUNDLE. Until then, you can use Python 3.12."
         )
     first = ""
     if "expired" in lowered or "not yet valid" in lowered:
         first = "Check this machine's clock. "
     elif "mismatch" in lowered:
-        first = "Check base_url: it, or a DNS entry, may lead to another server. "
+        first = "Check base_url: the URL, or a DNS entry, may lead to another server. "
     return (
         f"{first}Behind a proxy with its own certificate authority, set ca_bundle= or AWS_CA_BUNDLE to the PEM file of "
         "that authority."
@@ -120,7 +120,7 @@ def _reason(names: set[str], detail: str, endpoint: str) -> tuple[str, str]:
     return "other", f"could not be reached: {detail}"
 
 
-def _strip(error: BaseException, outer_error: BaseException | None) -> BaseException:
+def _strip_secrets(error: BaseException, outer_error: BaseException | None) -> BaseException:
     """Remove the requests, frames and header values that an exception and its causes refer to: they may be secret."""
     for cause in _causes(error, outer_error):
         cause.__traceback__ = None

@@ -24,13 +24,13 @@ USER_AGENT = f"bedrock-rft/{__version__}"
 REFUSED = frozenset({401, 403})
 """Statuses that may change with a newer key, newer credentials or a corrected clock."""
 
-# Compressed responses would need a second bound, on their decompressed size.
+# Responses are requested uncompressed, because compressed ones would need a second bound, on their decompressed size.
 _ACCEPT_ENCODING = "identity"
 _PROTOCOL = frozenset({"host", "content-type", "content-length", "transfer-encoding", "accept", "accept-encoding"})
 
 
 def build_url(base: str, path: str, query: Query) -> str:
-    """Return the whole URL. In the query only unreserved characters are not encoded, as signatures require."""
+    """Return the whole URL. The query has all characters encoded except the unreserved ones, as signatures require."""
     texts = {
         name: str(value).lower() if isinstance(value, bool) else str(value)
         for name, value in query.items()
@@ -76,7 +76,7 @@ def own_headers(headers: Mapping[str, str], config: Config) -> dict[str, str]:
 
 
 def parse_http_date(text: str) -> float | None:
-    """Return the Unix time of an HTTP date; None if it is not one."""
+    """Return the Unix time of an HTTP date; None if the text is not an HTTP date."""
     try:
         moment = parsedate_to_datetime(text)
         # HTTP dates are in GMT; without a zone Python would assume local time.
@@ -107,7 +107,7 @@ def encode_json(request: Request) -> bytes:
 
 
 async def run_blocking(work: Callable[[], T], *, blocking: bool) -> T:
-    """Run a blocking function: here for a sync client, in a thread for an async one."""
+    """Run a blocking function: in this thread for a sync client, in another thread for an async client."""
     if blocking:
         return work()
     import asyncio

@@ -75,7 +75,7 @@ def client_factory(library: ModuleType, *, blocking: bool) -> type[Any]:
     def extract_cookies(_cookies: Any, _response: Any) -> None:
         pass
 
-    # A cookie jar that rejects every cookie would do the same, and cost a twelfth of every request.
+    # Cookies are not extracted at all. A cookie jar that rejects them would take a twelfth of the time of a request.
     no_cookies = type("NoCookies", (library.Cookies,), {"extract_cookies": extract_cookies})()
     base = library.Client if blocking else library.AsyncClient
     members = {"cookies": property(lambda _client: no_cookies), "_http_base": base}
@@ -89,7 +89,7 @@ class _ProcessBoundClient:
     _http_base: type[Any]
 
     def __init__(self, **options: Any) -> None:
-        self._init_options = Secret(options)  # they may contain a proxy password
+        self._init_options = Secret(options)  # the options may contain a proxy password
         self._restart()
 
     def _restart(self) -> None:
@@ -101,8 +101,8 @@ class _ProcessBoundClient:
         if self._process != os.getpid():
             with _restarting:
                 if self._process != os.getpid():
-                    # Kept for good: the sockets belong to the parent process, and threads that do not exist in this
-                    # process may hold the locks of the pool.
+                    # The old pool is kept and never closed: its sockets belong to the parent process, and threads that
+                    # do not exist in this process may hold its locks.
                     _abandoned.append({**self.__dict__})
                     self._restart()
 
@@ -112,7 +112,11 @@ _restarting = threading.Lock()
 
 
 class _SyncClient(_ProcessBoundClient):
-    """The last request under way closes the connections, because a closed pool forgets those that are being opened."""
+    """Sync client with connections of its own process.
+
+    If `close` is called during requests, the last request closes the connections, because a pool that is closed earlier
+    forgets connections that are being opened.
+    """
 
     def _restart(self) -> None:
         self._lock, self._active, self._closing = threading.Lock(), 0, False
@@ -200,12 +204,12 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
 def check_open(http_client: Any) -> None:
     """Raise `ConfigurationError` if an HTTP client is closed."""
     if http_client.is_closed:
-        raise ConfigurationError("This client is closed. Create a new one, and use it inside its `with` block.")
+        raise ConfigurationError("This client is closed. Create a new client, and use it inside its `with` block.")
 
 
 @functools.cache
 def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
-    """Return the TLS context, shared because loading certificates is slow; raise `ConfigurationError` without any."""
+    """Return the shared TLS context; loading certificates is slow. Raise `ConfigurationError` if there are none."""
     if ca_bundle is None:
         import certifi
 

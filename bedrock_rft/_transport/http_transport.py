@@ -30,7 +30,7 @@ class HttpTransport:
         self._library_errors = (library.HTTPError, library.StreamError, library.InvalidURL)
 
     async def _read(self, response: Any, request: Request, started: float) -> Response:
-        """Read a response until the timeout after the request started. An upload may take longer than its response."""
+        """Read a response. The timeout counts from the start of the request; for an upload, from the end of sending."""
         began = started if request.upload is None else time.monotonic()
         return await read_response(response, request, began + self._config.timeout, blocking=self._blocking)
 
@@ -61,7 +61,7 @@ class HttpTransport:
 def create_openai_client(
     config: Config, http_client: Any, *, max_retries: int, blocking: bool, for_inference: bool = False
 ) -> Any:
-    """Return an OpenAI client on an authenticating HTTP client; `for_inference`, it becomes `client.openai`."""
+    """Return an OpenAI client on an authenticating HTTP client. `for_inference` is True for `client.openai`."""
     import openai  # slow to import, and a client with AWS credentials may not need it
 
     client: Any = (openai.OpenAI if blocking else openai.AsyncOpenAI)(
@@ -71,8 +71,8 @@ def create_openai_client(
         http_client=http_client,
         timeout=openai.DEFAULT_TIMEOUT if for_inference else config.timeout,
     )
-    # The SDK reads these from variables that are meant for OpenAI's own service. The auth removes them from requests;
-    # here they are removed from the object.
+    # The SDK reads these settings from variables that are meant for OpenAI's own service. The auth removes their
+    # headers from requests; the following lines remove the settings from the client.
     client.organization, client.project = None, config.project
     client.webhook_secret = None
     client._custom_headers = {}

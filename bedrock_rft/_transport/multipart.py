@@ -18,7 +18,7 @@ CHUNK = 1 << 20
 """The largest number of bytes that is read and sent at once."""
 
 Progress = Callable[[int, int], object]
-"""Called with the bytes of the file sent so far, and of the whole file. A retry starts again from 0."""
+"""Function that is called with the bytes sent so far and the size of the file. A retry starts again from 0."""
 
 
 class Upload:
@@ -40,7 +40,7 @@ class Upload:
         self.filename = filename or source.name
         self.purpose = purpose
         boundary = os.urandom(16).hex()
-        # Escaped as browsers do, so that the name cannot end the header or the part.
+        # The name is escaped as browsers escape it, so that it cannot end the header or the part.
         name = self.filename.encode("utf-8", "replace").decode()
         name = name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
         self.content_type = f"multipart/form-data; boundary={boundary}"
@@ -81,7 +81,7 @@ class Upload:
             try:
                 report.raise_for_errors()
             except DatasetError as error:
-                text = f"{error.message}\nTo upload it without validation, pass validate=False."
+                text = f"{error.message}\nTo upload the file without validation, pass validate=False."
                 raise DatasetError(text, **vars(error)) from None
         body.update(self._tail)
         self.sha256 = body.hexdigest()
@@ -114,7 +114,7 @@ class Upload:
         if sent != self.size or digest.hexdigest() != self.sha256:
             raise DatasetError(
                 f"{self.filename} changed while it was being uploaded, so the upload was cancelled. "
-                "Upload it again when no other program writes to it."
+                "Upload the file again when no other program writes to it."
             )
         yield self._tail
 

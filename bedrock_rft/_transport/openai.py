@@ -99,7 +99,7 @@ class _BearerAuth:
         return step_auth_flow(self.async_auth_flow(request))
 
     async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
-        """Set the key and send; send once more if the key was refused and the key function returns a newer one."""
+        """Set the key and send. If the key was refused and the key function returns a newer key, send once more."""
         try:
             key = self._authorize(request, await self._ask())
             response = yield request

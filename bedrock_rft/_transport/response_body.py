@@ -14,10 +14,10 @@ from bedrock_rft._transport.transport import Request, Response
 from bedrock_rft.errors import APIResponseError
 
 MAX_BODY = 16 << 20
-"""Bytes of a successful control-plane response. Files are written to a sink instead and have no bound."""
+"""Maximum bytes of a successful response. Files have no maximum, because they are written to a sink."""
 
 MAX_ERROR_BODY = 64 << 10
-"""Bytes of an error response that are read."""
+"""Maximum bytes that are read of an error response."""
 
 _LOCATION = "bedrock_rft.location"
 _STREAMED_METHODS = frozenset({"GET", "POST"})
@@ -25,7 +25,7 @@ _STREAMED_METHODS = frozenset({"GET", "POST"})
 
 
 async def read_response(response: Any, request: Request, deadline: float, *, blocking: bool) -> Response:
-    """Read a response; raise if it is too large, compressed, or, unless it is a file, late by `time.monotonic`."""
+    """Read a response. Raise if it is too large or compressed, or, unless it is a file, does not end by `deadline`."""
     headers = dict(response.headers.items())
     if _LOCATION in response.extensions:
         headers["location"] = response.extensions[_LOCATION]
@@ -74,7 +74,7 @@ async def iterate_stream(stream: Any, *, blocking: bool) -> AsyncIterator[bytes]
 
 def limit_response(response: Any, *, base_path: str) -> None:
     """Bound the size and duration of a response: hook of the HTTP clients. `base_path` is left out of messages."""
-    # The target of a redirect is hidden, because the HTTP library would parse it, and fail if it is no URL.
+    # Hide the target of a redirect: the HTTP library would parse it, and fail if it is not a URL.
     if "location" in response.headers:
         response.extensions[_LOCATION] = response.headers.pop("location")
     if not response.is_success:
@@ -83,7 +83,7 @@ def limit_response(response: Any, *, base_path: str) -> None:
         summary = f"{response.request.method} {response.request.url.path.removeprefix(base_path)}"
         if _is_compressed(response):
             raise _compression_error(summary, response)
-        response.stream = _limited(response, MAX_BODY, _too_large(summary, response))
+        response.stream = _limit_stream(response, MAX_BODY, _too_large(summary, response))
 
 
 async def limit_response_async(response: Any, *, base_path: str) -> None:
@@ -97,7 +97,7 @@ def limit_error_body(response: Any, *, drop_compressed: bool) -> None:
     if drop_compressed and _is_compressed(response):
         del response.headers["content-encoding"]
         limit = 0
-    response.stream = _limited(response, limit, None)
+    response.stream = _limit_stream(response, limit, None)
 
 
 def _is_compressed(response: Any) -> bool:
@@ -121,13 +121,16 @@ def _compression_error(summary: str, response: Any) -> APIResponseError:
     encoding = response.headers["content-encoding"][:40]
     return APIResponseError(
         f"{summary}: HTTP {response.status_code} is compressed ({encoding!r}), although the request asked for an "
-        "uncompressed response. A proxy may have changed it: check base_url and the proxy.",
+        "uncompressed response. A proxy may have changed the response: check base_url and the proxy.",
         status=response.status_code,
     )
 
 
 class _LimitedStream:
-    """A response stream that fails after the read timeout in total. After `limit` bytes it raises `error`, or ends."""
+    """Response stream with a total time limit (the read timeout) and a size limit.
+
+    After `limit` bytes, the stream raises `error`, or ends if `error` is None.
+    """
 
     def __init__(self, response: Any, limit: int, error: APIResponseError | None) -> None:
         self._response = response
@@ -164,7 +167,7 @@ class _LimitedStream:
         await self._stream.aclose()
 
 
-def _limited(response: Any, limit: int, error: APIResponseError | None) -> Any:
+def _limit_stream(response: Any, limit: int, error: APIResponseError | None) -> Any:
     return _stream_class(library_of(response))(response, limit, error)
 
 

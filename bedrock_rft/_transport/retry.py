@@ -10,8 +10,8 @@
 | bad certificate or header, other status | raised                      | raised                 |
 
 Delays have full jitter, 0.5 s doubling to 8 s (20 s for throttling). If nothing was sent, half of each delay is fixed,
-so that three attempts outlast the restart of a service. `Retry-After` is honoured up to 120 s; a longer one is raised
-at once. A retry budget for the whole client limits the load of many threads during an outage.
+so that three attempts outlast the restart of a service. `Retry-After` is honoured up to 120 s; if the service asks for
+more, the error is raised at once. A retry budget for the whole client limits the load of many threads during an outage.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ class RetryBudget:
 
 
 def is_throttled(response: Response) -> bool:
-    """Return True if the service rejected a request because there were too many."""
+    """Return True if the service rejected a request because there were too many requests."""
     return not response.ok and error_class(response, parse_error_body(response)) is RateLimitError
 
 
 def is_retryable(request: Request, outcome: Response | BaseException, attempt: int) -> bool:
-    """Return True if a request may be sent again and that may help, after `attempt` attempts."""
+    """Return True if sending a request again, after `attempt` attempts, is safe and may succeed."""
     if isinstance(outcome, APIConnectionError):
         # A request that was not sent had no effect. A rejected certificate or header stays rejected.
         return outcome.reason not in {"certificate", "header"} and (request.may_repeat or not outcome.sent)
@@ -97,16 +97,16 @@ async def send_with_retries(
     *,
     sleep: Callable[[float], Awaitable[None]] | None = None,
 ) -> Response:
-    """Send a request, and retry while that is safe and may help. `sleep` replaces the transport's."""
+    """Send a request, and retry it while a retry is safe and may succeed. `sleep` replaces the transport's `sleep`."""
     started, attempts = time.monotonic(), 1
     outcome = await _attempt(transport, request)
     if isinstance(outcome, APIError) or not outcome.ok:  # setting up tenacity would add a tenth to every request
         outcome, attempts = await _retry(outcome, transport, request, config, budget, sleep or transport.sleep)
     if isinstance(outcome, APIError):
-        raise _with_attempts(outcome, request, attempts, started) from outcome.__cause__
+        raise _add_attempts(outcome, request, attempts, started) from outcome.__cause__
     log.debug("%s: HTTP %d (request %s)", request.summary, outcome.status, outcome.request_id)
     if not outcome.ok:
-        raise _with_attempts(map_status_error(outcome, request, config), request, attempts, started)
+        raise _add_attempts(map_status_error(outcome, request, config), request, attempts, started)
     budget.earn()
     return outcome if attempts == 1 else replace(outcome, attempts=attempts)
 
@@ -140,16 +140,16 @@ async def _retry(
     def pause(state: Any) -> float:
         nonlocal attempts
         seconds = backoff_seconds(state.outcome.result(), attempts)
-        log.debug("%s: attempt %d failed, next one in %.2f s", request.summary, attempts, seconds)
+        log.debug("%s: attempt %d failed, next attempt in %.2f s", request.summary, attempts, seconds)
         attempts += 1
         return seconds
 
-    # Nothing that is raised is retried: it is an interruption, or an error of this package.
+    # Exceptions that `attempt` raises are not retried: they are interruptions, or errors of this package.
     retrying = tenacity.AsyncRetrying(retry=tenacity.retry_if_result(may_retry), wait=pause, sleep=sleep)
     return await retrying(attempt), attempts
 
 
-def _with_attempts(error: APIError, request: Request, attempts: int, started: float) -> APIError:
+def _add_attempts(error: APIError, request: Request, attempts: int, started: float) -> APIError:
     error.method, error.path = request.method, request.path
     error.attempts, error.elapsed = attempts, time.monotonic() - started
     return error

@@ -35,10 +35,10 @@ from bedrock_rft.errors import ConfigurationError
 _TIMESTAMP = "%Y%m%dT%H%M%SZ"
 _MAX_SKEW = timedelta(minutes=4)  # the service allows five minutes; a minute is the most that a request travels
 
-# Path and query that need no further encoding. Most do not.
+# Paths and queries that need no further encoding, as most of them.
 _CANONICAL = re.compile(rb"[\w/.~-]*(\?[\w.~-]+=[\w.~-]*(&[\w.~-]+=[\w.~-]*)*)?", re.ASCII)
 
-# A proxy may add, remove or change these headers, and would break a signature over them.
+# These headers are not signed: a proxy may add, remove or change them, which would make the signature invalid.
 _UNSIGNED = frozenset(
     {
         "accept", "accept-encoding", "authorization", "connection", "content-length", "cookie", "expect", "forwarded",
@@ -78,7 +78,7 @@ class RequestSigner:
         return step_auth_flow(self._auth_flow(request, blocking=True))
 
     def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
-        """Do the same as `sync_auth_flow`, with everything that may block in a thread."""
+        """Do the same as `sync_auth_flow`, but run everything that may block in a thread."""
         return self._auth_flow(request, blocking=False)
 
     async def _auth_flow(self, request: Any, *, blocking: bool) -> AsyncGenerator[Any, Any]:
@@ -115,9 +115,9 @@ class RequestSigner:
             raise ConfigurationError(
                 f"Refusing to sign a request to {request.url.host}: this signature is for {self.base_url} only."
             )
-        # First, because it may fail, and a traceback must not show the signature of an earlier attempt.
+        # Resolve the credentials before signing: if this fails, the traceback must not show an earlier signature.
         frozen = self._aws.freeze()
-        # The URL is sent exactly as it is signed, so the service's reading of it cannot differ from the signature.
+        # The URL is sent exactly as it is signed, so the service cannot read it differently.
         target = _canonical_target(request.url.raw_path)
         if target != request.url.raw_path:
             request.url = request.url.copy_with(raw_path=target)
@@ -126,7 +126,7 @@ class RequestSigner:
         for name in ("authorization", "x-amz-date", "x-amz-security-token"):
             headers.pop(name, None)
         headers["x-amz-content-sha256"] = digest
-        # Client and service may decode bytes outside ASCII differently.
+        # Headers with bytes outside ASCII are not signed, because client and service may decode them differently.
         plain = {name: value for name, value in headers.items() if value.isascii() and value.isprintable()}
         signed = {name: value for name, value in plain.items() if name not in _UNSIGNED}
         draft = AWSRequest(method=request.method, url=str(request.url), headers=signed)
@@ -139,7 +139,8 @@ class RequestSigner:
 
     def _needs_new_signature(self, response: Any, used: FrozenCredentials, skew: timedelta) -> bool:
         """Return True if a new signature may be accepted. Correct the clock, and drop replaced credentials."""
-        # They are compared with those of this very request, as another may have corrected them meanwhile.
+        # Compare with the clock and credentials of this request, because another request may have renewed them
+        # meanwhile.
         offset = _clock_offset(response)
         if offset is not None and abs(offset - skew) >= _MAX_SKEW:
             self._skew = offset

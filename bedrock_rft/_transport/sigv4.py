@@ -37,7 +37,8 @@ class SigV4Transport(HttpTransport):
             headers["Content-Type"] = "application/json"
             content = encode_json(request)
         try:
-            # Not the client's `build_request`: it would parse the URL twice and merge headers, a tenth of the cost.
+            # The client's `build_request` would parse the URL twice and merge headers: a tenth of the cost of a
+            # request.
             native = self._library.Request(
                 request.method,
                 self._library.URL(build_url(self._config.base_url, request.path, request.query)),

@@ -34,7 +34,7 @@ else:
 class SigV4Auth(RequestSigner, _Auth):
     """Sign requests to Amazon Bedrock's OpenAI-compatible endpoint in your own HTTP client.
 
-    It works in `Client` and `AsyncClient` of httpx and, if it is installed, of httpx2.
+    The auth works in `Client` and `AsyncClient` of httpx and, if httpx2 is installed, of httpx2.
 
     ```python
     auth = bedrock_rft.SigV4Auth(region="us-west-2")

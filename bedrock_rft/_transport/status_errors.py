@@ -70,7 +70,7 @@ def parse_error_body(response: Response) -> ErrorBody:
 
 
 def error_class(response: Response, details: ErrorBody) -> type[APIStatusError]:
-    """Return the class of an error. A known code decides first: IAM denials come as 401, and throttling as several."""
+    """Return the class of an error. A known code decides before the status, because IAM denials may have status 401."""
     for name in (details.code, details.type):
         folded = re.sub(r"[^a-z]", "", (name or "").lower())
         folded = re.sub(r"(exception|error)$", "", folded)
@@ -95,7 +95,9 @@ def map_status_error(response: Response, request: Request, config: Config) -> AP
         )
     details = parse_error_body(response)
     error_type = error_class(response, details)
-    text = sanitize_line(_redacted(details.message or "", config) or _describe_body(response, config), _EXCERPT * 3)
+    text = sanitize_line(
+        _redact_service_text(details.message or "", config) or _describe_body(response, config), _EXCERPT * 3
+    )
     label = f"HTTP {response.status}" + (f" {sanitize_line(details.code, 100)}" if details.code else "")
     denied = error_type is PermissionDeniedError
     action, resource = _permission(details.message or "", request, config) if denied else ("", "")
@@ -128,7 +130,7 @@ def _redirect_host(response: Response) -> str:
 
 
 def _describe_body(response: Response, config: Config) -> str:
-    text = _redacted(response.content.decode("utf-8", "replace").strip(), config)
+    text = _redact_service_text(response.content.decode("utf-8", "replace").strip(), config)
     if not text:
         return "the body is empty"
     if _is_html(text):
@@ -145,8 +147,8 @@ def _request_note(response: Response) -> str:
     return f" (request {response.request_id})" if response.request_id else ""
 
 
-def _redacted(text: str, config: Config) -> str:
-    """Return text of the service without credentials, which it echoes when it explains a rejected signature."""
+def _redact_service_text(text: str, config: Config) -> str:
+    """Return a text of the service without credentials: the service repeats them if it rejects a signature."""
     key = config.key.constant_key() if config.key else None
     if key:
         text = text.replace(key, "****")
@@ -154,7 +156,7 @@ def _redacted(text: str, config: Config) -> str:
 
 
 def _permission(message: str, request: Request, config: Config) -> tuple[str, str]:
-    """Return the missing IAM action and its resource: as the service names them, or as the route requires."""
+    """Return the missing IAM action and its resource, as the service names them, or else as the route requires them."""
     stated = re.search(r"perform:? ([a-z-]+:[A-Za-z*]+)(?: on resource:? (\S+))?", message)
     if stated:
         return stated[1], (stated[2] or _project_arn(config)).rstrip(".,")
@@ -170,8 +172,8 @@ def _permission_advice(action: str, resource: str, request: Request, config: Con
     advice = f" Allow {action} on {resource} to the identity from {config.identity.source}."
     if config.identity.key_kind == "long-term" and request.path.startswith(("/files", "/fine_tuning")):
         advice += (
-            " The default policy of a long-term API key (AmazonBedrockLimitedAccess) allows neither files nor jobs: "
-            "attach a policy to the key's IAM user, or use AWS credentials."
+            " The default policy of a long-term API key (AmazonBedrockLimitedAccess) allows neither files nor jobs. "
+            "Attach a policy to the key's IAM user, or use AWS credentials."
         )
     return advice
 

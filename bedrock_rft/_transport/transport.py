@@ -52,8 +52,8 @@ class Request(ShortRepr):
         upload: a body to stream. Set `json` or `upload`, not both.
         headers: additional headers. They must not contain secrets.
         sink: receives the body of a successful response.
-        repeatable: True if sending the request twice has the same effect as sending it once. None means what HTTP
-            defines for the method.
+        repeatable: True if sending the request twice has the same effect as sending it once; None if the HTTP method
+            decides.
     """
 
     method: str
@@ -72,7 +72,7 @@ class Request(ShortRepr):
 
     @property
     def summary(self) -> str:
-        """Method and path, as error messages begin."""
+        """Method and path, with which error messages begin."""
         return f"{self.method} {self.path}"
 
 

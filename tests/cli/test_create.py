@@ -49,7 +49,7 @@ def test_a_job_is_created_from_a_file_and_found_again(folder: Path, client: Clie
     assert client.files.retrieve(job.training_file).filename == "train.jsonl"
     again = create(folder / "run.toml")
     assert again.json["id"] == job.id
-    assert "was created earlier. --new creates another one" in command("jobs", "create", "run.toml").err
+    assert "was created earlier. --new creates another job" in command("jobs", "create", "run.toml").err
     assert create("run.toml", "--batch-size", 20).json["id"] != job.id, "flags come first"
     other = create("run.toml", "--new")
     assert other.json["id"] != job.id
@@ -212,4 +212,4 @@ def test_the_name_of_a_reward_may_be_left_out_if_there_is_one(folder: Path) -> N
     (folder / "two.py").write_text(REWARD + "other = rewards.Exact()\nlambda_handler = other.handler\n")
     assert command("reward", "score", "two.py", "train.jsonl", "--answer", "0", "-o", "json").json[0]["score"] == 1.0
     (folder / "none.py").write_text("x = 1\n")
-    assert "no reward and no handler" in command("reward", "package", "none.py", "--out", "x.zip").err
+    assert "No reward and no handler" in command("reward", "package", "none.py", "--out", "x.zip").err

@@ -86,7 +86,7 @@ def test_a_huge_limit_lists_everything(noun: str) -> None:
 
 def test_equal_numbers_are_the_same_job() -> None:
     one, other = (JobSettings(hyperparameters={"learning_rate_multiplier": value}) for value in (1, 1.0))
-    assert one.derived_name(ARN) == other.derived_name(ARN)
+    assert one.derive_name(ARN) == other.derive_name(ARN)
 
 
 def test_a_process_in_the_background_imports_nothing_from_the_current_folder(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bedrock_rft._cli.wording import for_shell, remedy_of
+from bedrock_rft._cli.wording import extract_remedy, for_shell
 
 
 @pytest.mark.parametrize(
@@ -59,4 +59,4 @@ def test_python_becomes_flags_and_commands(text: str, expected: str) -> None:
     ],
 )
 def test_the_remedy_is_what_to_do(text: str, remedy: str | None) -> None:
-    assert remedy_of(text) == remedy
+    assert extract_remedy(text) == remedy

@@ -182,7 +182,7 @@ def test_debug_logs_requests_without_their_content(server: Faults, mode: str, ca
     assert sum(level >= logging.INFO for level, _ in said) <= 1 + len(told)  # its creation, and its events
     shown = "\n".join(text for _, text in said)
     for part in (
-        r"GET /models: attempt 1 failed, next one in \d\.\d\d s",
+        r"GET /models: attempt 1 failed, next attempt in \d\.\d\d s",
         r"GET /models: HTTP 200 \(request req-1\)",
         r"POST /fine_tuning/jobs: HTTP 200 \(request req-1\)",
     ):

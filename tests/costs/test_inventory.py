@@ -46,7 +46,7 @@ def test_files_jobs_models_and_checkpoints(client: Client) -> None:
     assert len(found.of("checkpoint")) == len(list(client.jobs.checkpoints(job)))
     assert all(each.monthly is None for each in [*found.of("checkpoint"), *found.of("file")])
     assert {each.kind for each in found.deletable} == {"file"}
-    assert "not known: if checkpoints and files are billed" in " ".join(str(found).split())
+    assert "not known: whether checkpoints and files are billed" in " ".join(str(found).split())
     assert json.loads(found.to_json())["monthly"] == {"low": 1.95, "high": 1.95}
     assert len(list(client.files.list())) == 2
 

@@ -176,7 +176,7 @@ def test_a_quota_holds_further_jobs_and_raises_if_nothing_runs(service: Service)
     transport.limit = 1
     held = run(client, file)
     assert [trial.status == "pending" for trial in held.trials] == [False, True, True, True]
-    assert "accepts no further job now" in str(held)
+    assert "accepts no further job at present" in str(held)
     transport.limit = 0
     client.jobs.wait(held.jobs[0], poll_interval=0.02)
     with pytest.raises(RateLimitError):
@@ -207,8 +207,8 @@ def test_a_job_with_a_derived_name_and_another_file_is_refused(service: Service)
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"grid": None}, "either grid"),
     ({"configurations": [{}]}, "either grid"),
-    ({"grid": {}}, "lists of values"),
-    ({"grid": {"batch_size": 4}}, "lists of values"),
+    ({"grid": {}}, "to lists, such as"),
+    ({"grid": {"batch_size": 4}}, "to lists, such as"),
     ({"grid": {"batch_size": []}}, "0 configurations"),
     ({"grid": {"epochs": [1]}}, "n_epochs"),
     ({"grid": {"batch_size": list(range(1, 30))}}, "max_jobs=29"),

@@ -217,7 +217,7 @@ async def test_a_name_with_another_validation_file_raises(rft: AwaitableClient) 
         request = {"training_file": file, "reward": ARN, "name": name}
         first = await rft.jobs.create(MODEL, **request, validation_file=before)
         assert (await rft.jobs.create(MODEL, **request, validation_file=before)).id == first.id
-        with pytest.raises(ConfigurationError, match=r"validation_file is .* there and .* here"):
+        with pytest.raises(ConfigurationError, match=r"validation_file is .* in that job and .* in this call"):
             await rft.jobs.create(MODEL, **request, validation_file=after)
 
 

@@ -352,10 +352,10 @@ ROWS = {row.name: row for group in GROUPS for row in group.rows}
 _INTRODUCTION = """\
 # Reliability
 
-This page shows how the package behaves if the network, the service or another peer fails. Every row is a fault on a real
-socket, against a server that fails in the way the row describes; no transport is mocked. (The only exception is a host
-without an address: this row replaces the resolver.) The tests write this table and check it in every later run, so it
-cannot promise more than the tests check.
+This page shows how the package behaves if the network, the service or another peer fails. Every row is a fault on a
+real socket, against a server that fails in the way the row describes; no transport is mocked. (The only exception is a
+host without an address: this row replaces the resolver.) The tests write this table and check it in every later run, so
+it cannot promise more than the tests check.
 
 In every row, besides the promise of its group:
 

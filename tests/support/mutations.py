@@ -156,7 +156,7 @@ def _attach_key_to_error(patch: pytest.MonkeyPatch) -> None:
 def _skip_redaction(patch: pytest.MonkeyPatch) -> None:
     from bedrock_rft._transport import status_errors as _refusal
 
-    patch.setattr(_refusal, "_redacted", _return_first)
+    patch.setattr(_refusal, "_redact_service_text", _return_first)
 
 
 def _send_all_headers(patch: pytest.MonkeyPatch) -> None:
