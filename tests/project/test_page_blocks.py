@@ -81,7 +81,7 @@ def test_json_is_a_record(block: Block, tmp_path: Path) -> None:
 @pytest.mark.parametrize("block", found("toml"))
 def test_toml_describes_a_job(block: Block, folder: Path) -> None:
     (folder / "run.toml").write_text(block.text)
-    settings = read_job_file("run.toml").checked()
+    settings = read_job_file("run.toml").raise_if_incomplete()
     assert settings.reward is not None
     assert settings.reward.endswith("reward.py:correct")
 
