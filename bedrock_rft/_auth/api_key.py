@@ -77,8 +77,8 @@ def parse_key(key: str) -> ApiKey:
         text = base64.b64decode(wrapped + "=" * (-len(wrapped) % 4), validate=True).decode("ascii")
         fields = parse_qs(text.partition("?")[2])
         key_id, _, region, *_ = fields["X-Amz-Credential"][0].split("/")
-        made = datetime.strptime(fields["X-Amz-Date"][0], _DATE_FORMAT).replace(tzinfo=timezone.utc)
-        ends = made + timedelta(seconds=int(fields["X-Amz-Expires"][0]))
+        created_at = datetime.strptime(fields["X-Amz-Date"][0], _DATE_FORMAT).replace(tzinfo=timezone.utc)
+        ends = created_at + timedelta(seconds=int(fields["X-Amz-Expires"][0]))
     except (ValueError, KeyError, IndexError, OverflowError):
         # The format may change. The service validates the key anyway; only the early error is lost.
         return ApiKey("short-term")

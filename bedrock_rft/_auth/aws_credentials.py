@@ -40,10 +40,10 @@ def environment_profile() -> tuple[str, str] | None:
 
 def existing_profile() -> str | None:
     """Return the profile that the environment names, if it exists."""
-    named = environment_profile()
-    if named is None or named[1] not in new_session().available_profiles:
+    setting = environment_profile()
+    if setting is None or setting[1] not in new_session().available_profiles:
         return None
-    return named[1]
+    return setting[1]
 
 
 def new_session(profile: str | None = None) -> Any:
@@ -99,18 +99,18 @@ class AwsCredentials:
         with self._lock:
             if self._found is None:
                 redact_botocore_logs()
-                found = _call_botocore(self._load.reveal(), self._origin)
-                if found.reveal() is None:
+                credentials = _call_botocore(self._load.reveal(), self._origin)
+                if credentials.reveal() is None:
                     raise ConfigurationError(self.none_found)
-                self._found = found
+                self._found = credentials
             return self._found.reveal()
 
     def may_block(self) -> bool:
         """Return True if `freeze` may wait for the network, a process or a lock."""
-        found = self._found
-        if found is None:
+        secret = self._found
+        if secret is None:
             return True
-        credentials = found.reveal()
+        credentials = secret.reveal()
         if type(credentials).__module__ == "botocore.credentials":
             refresh_needed = getattr(credentials, "refresh_needed", None)
             return bool(refresh_needed()) if refresh_needed is not None else False
@@ -140,8 +140,8 @@ class AwsCredentials:
     def freeze(self) -> FrozenCredentials:
         """Return the current credentials, refreshed by botocore, or raise if a header cannot hold them."""
         # No local variable holds a secret, because tracebacks may show them.
-        found = Secret(self.find())
-        frozen = _call_botocore(lambda: found.reveal().get_frozen_credentials(), self._origin)
+        credentials = Secret(self.find())
+        frozen = _call_botocore(lambda: credentials.reveal().get_frozen_credentials(), self._origin)
         key, secret, token = (Secret(getattr(frozen.reveal(), name)) for name in _PARTS)
         if not isinstance(key.reveal(), str) or not isinstance(secret.reveal(), str) or not key.reveal():
             raise ConfigurationError(
@@ -149,7 +149,7 @@ class AwsCredentials:
             )
         for (name, variable), value in zip(_PARTS.values(), (key, secret, token), strict=True):
             if value.reveal() and not _HEADER_SAFE.fullmatch(str(value.reveal())):
-                from_variable = f" ({variable})" if getattr(found.reveal(), "method", "") == "env" else ""
+                from_variable = f" ({variable})" if getattr(credentials.reveal(), "method", "") == "env" else ""
                 raise ConfigurationError(
                     f"The {name}{from_variable} from {self.origin} contains a space, a line break or a "
                     "non-ASCII character, so no request can be signed with it. Copy it again."
@@ -185,11 +185,11 @@ def _resolution_error(error: Exception, origin: str) -> ConfigurationError:
             "get-session-token' in a terminal and set its credentials, or use a profile without MFA."
         )
     text = sanitize_line(redact(hide_proxy_password(str(error))), 600).rstrip(".")
-    named = environment_profile()
-    if name == "ProfileNotFound" and named is not None and f"({named[1]})" in text:
+    setting = environment_profile()
+    if name == "ProfileNotFound" and setting is not None and f"({setting[1]})" in text:
         return ConfigurationError(
-            f"{named[0]} names the profile '{sanitize_line(named[1], 80)}', which does not exist. Unset the variable, "
-            "or set it to a profile of the AWS configuration."
+            f"{setting[0]} names the profile '{sanitize_line(setting[1], 80)}', which does not exist. Unset the "
+            "variable, or set it to a profile of the AWS configuration."
         )
     remedy = ""
     if "SSO" in name or "Token" in name:
@@ -268,13 +268,13 @@ def chain(profile: str | None) -> AwsCredentials:
         )
 
     def load() -> Any:
-        named = environment_profile()
-        return _EnvironmentCredentials.read() or new_session(named[1] if named else None).get_credentials()
+        setting = environment_profile()
+        return _EnvironmentCredentials.read() or new_session(setting[1] if setting else None).get_credentials()
 
-    named = environment_profile()
+    setting = environment_profile()
     origin = "the AWS credential chain"
-    if named is not None and not os.environ.get("AWS_ACCESS_KEY_ID"):
-        origin = f"profile '{named[1]}' from {named[0]}"
+    if setting is not None and not os.environ.get("AWS_ACCESS_KEY_ID"):
+        origin = f"profile '{setting[1]}' from {setting[0]}"
     return AwsCredentials(load, origin, lambda: new_session(existing_profile()))
 
 

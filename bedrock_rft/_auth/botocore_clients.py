@@ -32,12 +32,12 @@ def service_client(
     from botocore.exceptions import BotoCoreError
 
     redact_botocore_logs()
-    found = credentials.find()
+    credentials_object = credentials.find()
     credentials.freeze()  # raises, without their values, if a header cannot hold them
     try:
         with credentials.session() as session:
             # The public setter takes strings, which cannot be refreshed.
-            session._credentials = _with_botocore_interface(found)
+            session._credentials = _with_botocore_interface(credentials_object)
             session.register_component("data_loader", _description_loader(session.get_config_variable("data_path")))
             client = session.create_client(
                 service,
@@ -83,10 +83,10 @@ def _description_loader(path: str | None) -> Any:
     return cast("Any", loaders).create_loader(path)
 
 
-def _with_botocore_interface(found: Any) -> Any:
+def _with_botocore_interface(credentials: Any) -> Any:
     """Return credentials with the interface that botocore expects."""
-    if all(hasattr(found, name) for name in ("access_key", "secret_key", "token")):
-        return found
+    if all(hasattr(credentials, name) for name in ("access_key", "secret_key", "token")):
+        return credentials
 
     from botocore.credentials import Credentials
 
@@ -98,7 +98,7 @@ def _with_botocore_interface(found: Any) -> Any:
             self.account_id = None
 
         def get_frozen_credentials(self) -> Any:
-            return found.get_frozen_credentials()
+            return credentials.get_frozen_credentials()
 
     return Delegating()
 

@@ -80,33 +80,33 @@ def resolve(
     api_key, credentials, base_url = as_secret(api_key), as_secret(credentials), as_secret(base_url)
     env = RedactedMapping({name: value for name, value in os.environ.items() if value.strip()})
     url, url_source, unused_urls = _base_url(base_url, env)
-    found = _identity(api_key, profile, credentials, auth, env, url)
-    plain_key = found.key is not None and found.key.function() is None
-    properties = parse_key(found.key.value.reveal()) if found.key is not None and plain_key else ApiKey("opaque")
+    winner = _identity(api_key, profile, credentials, auth, env, url)
+    plain_key = winner.key is not None and winner.key.function() is None
+    properties = parse_key(winner.key.value.reveal()) if winner.key is not None and plain_key else ApiKey("opaque")
     resolved_region, region_source = _region(region, properties, url, profile, credentials, env)
     _refuse_other_region(region, resolved_region, region_source, url, url_source)
     if url is None:
         if resolved_region not in endpoint.KNOWN_REGIONS:
             warn_once(f"'{resolved_region}' is not a known region with a bedrock-mantle endpoint. It is used anyway.")
         url, url_source = f"https://{endpoint.SERVICE}.{resolved_region}.api.aws/v1", "the region"
-    key = replace(found.key, region=resolved_region) if found.key else None
+    key = replace(winner.key, region=resolved_region) if winner.key else None
     if key is not None and plain_key:
         key.check(key.value)
-        if found.source == "OPENAI_API_KEY" and key.value.reveal().startswith("sk-"):
+        if winner.source == "OPENAI_API_KEY" and key.value.reveal().startswith("sk-"):
             warn_once(
                 f"OPENAI_API_KEY looks like a key for OpenAI. It is sent to {url} because OPENAI_BASE_URL points there."
             )
     return Config(
         base_url=url,
         region=resolved_region,
-        auth=found.auth,
+        auth=winner.auth,
         key=key,
-        aws=found.aws,
+        aws=winner.aws,
         **_common_settings(project, timeout, max_retries),
         ca_bundle=_certificate_path(ca_bundle, env),
         identity=Identity(
-            auth=found.auth,
-            source=found.source,
+            auth=winner.auth,
+            source=winner.source,
             base_url=url,
             base_url_source=url_source,
             region=resolved_region,
@@ -114,7 +114,7 @@ def resolve(
             key_kind=(properties.kind if plain_key else "refreshed") if key else None,
             expires_at=properties.expires_at,
             project=project,
-            shadowed=(*unused_urls, *found.shadowed),
+            shadowed=(*unused_urls, *winner.shadowed),
         ),
     )
 
@@ -145,17 +145,17 @@ def config_for_transport(transport: object, **settings: Any) -> Config:
 
 def _base_url(base_url: Secret[Any] | None, env: Mapping[str, str]) -> tuple[str | None, str, list[str]]:
     """Return the base URL if one is set, its source, and notes on the variables that are not used."""
-    found = [] if base_url is None else [("base_url=", base_url)]
+    urls = [] if base_url is None else [("base_url=", base_url)]
     notes: list[str] = []
     for name in ("OPENAI_BASE_URL", "AWS_ENDPOINT_URL_BEDROCK_MANTLE"):
         if name == "OPENAI_BASE_URL" and name in env and not endpoint.is_bedrock(env[name]):
             notes.append(f"{name}: its host is not a bedrock-mantle host")
         elif name in env:
-            found.append((name, Secret(env[name])))
-    if not found:
+            urls.append((name, Secret(env[name])))
+    if not urls:
         return None, "", notes
-    name, url = found[0]
-    notes += [f"{other}: {name} comes first" for other, _ in found[1:]]
+    name, url = urls[0]
+    notes += [f"{other}: {name} comes first" for other, _ in urls[1:]]
     return endpoint.base_url(url.reveal(), name.rstrip("=")), name, notes
 
 
@@ -217,7 +217,7 @@ def _explicit_identity(
 
 def _environment_keys(env: Mapping[str, str], url: str | None) -> tuple[list[tuple[str, Secret[str]]], list[str]]:
     """Return the API keys for this service, in order of precedence, and a note on a key for another service."""
-    found: list[tuple[str, Secret[str]]] = []
+    keys: list[tuple[str, Secret[str]]] = []
     shadowed: list[str] = []
     openai_key = as_secret(env.get("OPENAI_API_KEY"))
     if openai_key is not None:
@@ -227,14 +227,14 @@ def _environment_keys(env: Mapping[str, str], url: str | None) -> tuple[list[tup
             endpoint.is_bedrock(openai_url) and endpoint.same_host(openai_url, url)
         )
         if ours or has_bedrock_form(openai_key.reveal().strip()):
-            found.append(("OPENAI_API_KEY", openai_key))
+            keys.append(("OPENAI_API_KEY", openai_key))
         else:
             shadowed.append(
                 "OPENAI_API_KEY: it is not a Bedrock API key, and OPENAI_BASE_URL is not an endpoint of this service"
             )
     if (bearer := as_secret(env.get("AWS_BEARER_TOKEN_BEDROCK"))) is not None:
-        found.append(("AWS_BEARER_TOKEN_BEDROCK", bearer))
-    return found, shadowed
+        keys.append(("AWS_BEARER_TOKEN_BEDROCK", bearer))
+    return keys, shadowed
 
 
 def _region(
@@ -258,8 +258,12 @@ def _region(
     profile_setting = profile_region(profile, credentials)
     if profile_setting is not None:
         return endpoint.check_region(profile_setting, "the profile's region"), "the profile"
-    named = environment_profile()
-    stale = f" {named[0]} names a profile that does not exist." if named and existing_profile() is None else ""
+    profile_variable = environment_profile()
+    stale = (
+        f" {profile_variable[0]} names a profile that does not exist."
+        if profile_variable and existing_profile() is None
+        else ""
+    )
     raise ConfigurationError(
         f"No region: pass region='us-west-2', set AWS_REGION, or run 'aws configure set region us-west-2'.{stale}"
     )

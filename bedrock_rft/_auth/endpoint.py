@@ -125,5 +125,5 @@ def _host(url: str) -> str:
 def host_region(url: str) -> str | None:
     """Return the region in a host name: `bedrock-mantle.REGION.api.aws` or `….bedrock-mantle.REGION.vpce.…`."""
     labels = (urlsplit(url).hostname or "").split(".")
-    after = labels[labels.index(SERVICE) + 1 :] if SERVICE in labels else []
-    return after[0] if after and _REGION.fullmatch(after[0]) else None
+    following_labels = labels[labels.index(SERVICE) + 1 :] if SERVICE in labels else []
+    return following_labels[0] if following_labels and _REGION.fullmatch(following_labels[0]) else None

@@ -127,12 +127,12 @@ class Findings(JsonReport):
     @property
     def verdict(self) -> str:
         """Return a summary in a few words, such as `1 ERROR, 2 warnings`."""
-        counted = [
+        counts = [
             _format_count(len(self.errors), "ERROR"),
             _format_count(len(self.warnings), "warning"),
             _format_count(len(self.unknown), "check") + " could not run" if self.unknown else "",
         ]
-        return ", ".join(part for part in counted if part) or "ok"
+        return ", ".join(part for part in counts if part) or "ok"
 
     def facts(self) -> Sequence[tuple[str, str]]:
         """Return names and values to show between the title and the findings."""
@@ -158,8 +158,8 @@ class Findings(JsonReport):
         """Return the report as JSON values, with `verdict` and `ok`. NaN and infinity become None."""
         from pydantic_core import to_json  # slow to import
 
-        found: dict[str, Any] = json.loads(to_json(self, inf_nan_mode="null", fallback=str))
-        return {**found, **{name: getattr(self, name) for name in self._derived}}
+        content: dict[str, Any] = json.loads(to_json(self, inf_nan_mode="null", fallback=str))
+        return {**content, **{name: getattr(self, name) for name in self._derived}}
 
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
         """Return a self-contained HTML page without scripts, and write it to `path` if given."""
@@ -173,8 +173,8 @@ class Findings(JsonReport):
         return f"<{type(self).__name__} {sanitize_line(self.title, WIDTH)}: {self.verdict}>"
 
     def _repr_html_(self) -> str:
-        found = [(finding.level, str(finding)) for finding in self.findings]
-        return summary_html(self.title, self.verdict, self.facts(), found)
+        rows = [(finding.level, str(finding)) for finding in self.findings]
+        return summary_html(self.title, self.verdict, self.facts(), rows)
 
     def _with_level(self, level: Severity) -> tuple[Finding, ...]:
         return tuple(finding for finding in self.findings if finding.level == level)

@@ -76,9 +76,12 @@ def group_signal(groups: Sequence[Sequence[float]], size: int) -> Signal:
     bound = samples < size and len(set[float]().union(*counts)) > _TWO
     if samples < size and not bound:
         return mean_signal(signal_chances(groups, size), samples, size)
-    drawn = min(samples, size)
-    # For each prompt: the chance that `drawn` of its answers, drawn without replacement, have the same reward.
-    equal = [sum(math.comb(many, drawn) for many in each.values()) / math.comb(each.total(), drawn) for each in counts]
+    sample_size = min(samples, size)
+    # For each prompt: the chance that `sample_size` of its answers, drawn without replacement, have the same reward.
+    equal = [
+        sum(math.comb(many, sample_size) for many in each.values()) / math.comb(each.total(), sample_size)
+        for each in counts
+    ]
     share = sum(1 - chance for chance in equal) / len(counts)
     return Signal(share, *agresti_coull(share, len(counts)), len(counts), samples, size, bound)
 

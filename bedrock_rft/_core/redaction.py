@@ -77,13 +77,15 @@ def redact_account(texts: Sequence[str]) -> list[str]:
     Equal values get equal labels, such as `ACCOUNT-1`. A name is replaced if it is also part of an ARN.
     """
     whole = "\n".join(texts)
-    names = [part for found in re.findall(_ARN_NAME, whole) for part in re.split("[:/]", found)]
+    names = [part for match_text in re.findall(_ARN_NAME, whole) for part in re.split("[:/]", match_text)]
     patterns = dict(_ACCOUNT_DETAILS)
     named_hosts = set(re.findall(_URL_HOST, whole))
     if hosts := sorted((host for host in named_hosts if not re.fullmatch(_PUBLIC_HOST, host)), reverse=True):
         patterns = {"HOST": rf"(?<![\w.-])(?:{'|'.join(map(re.escape, hosts))})(?![\w-])", **patterns}
-    if known := sorted({name for name in names if re.search("[A-Za-z]", name) and name != "$LATEST"}, reverse=True):
-        patterns = {"NAME": rf"(?<![\w-])(?:{'|'.join(map(re.escape, known))})(?![\w-])", **patterns}
+    if distinct_names := sorted(
+        {name for name in names if re.search("[A-Za-z]", name) and name != "$LATEST"}, reverse=True
+    ):
+        patterns = {"NAME": rf"(?<![\w-])(?:{'|'.join(map(re.escape, distinct_names))})(?![\w-])", **patterns}
     for label, pattern in patterns.items():
         numbers: dict[str, int] = {}
 

@@ -175,11 +175,11 @@ def holm(values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def pass_at_k(passed: int, samples: int, k: int) -> float:
+def pass_at_k(pass_count: int, samples: int, k: int) -> float:
     """Return the unbiased estimate of the chance that at least one of `k` answers passes (Chen et al. 2021)."""
-    if samples - passed < k:
+    if samples - pass_count < k:
         return 1.0
-    return 1.0 - math.comb(samples - passed, k) / math.comb(samples, k)
+    return 1.0 - math.comb(samples - pass_count, k) / math.comb(samples, k)
 
 
 def passes(score: float, mark: float) -> bool:
@@ -198,9 +198,9 @@ def _studentised_means(units: Sequence[float], value: float, seed: int) -> Itera
     # Centred values keep the sum of squares exact enough for a fast one-pass variance.
     centred = [unit - value for unit in units]
     for _ in range(max(_FEWEST_RESAMPLES, min(_RESAMPLES, _RESAMPLED_VALUES // count))):
-        drawn = rng.choices(centred, k=count)
-        shift = sum(drawn) / count
-        variance = (sum(map(operator.mul, drawn, drawn)) - count * shift * shift) / (count - 1)
+        resample = rng.choices(centred, k=count)
+        shift = sum(resample) / count
+        variance = (sum(map(operator.mul, resample, resample)) - count * shift * shift) / (count - 1)
         if variance > _TOLERANCE * shift * shift:
             yield shift / math.sqrt(variance / count)
         else:

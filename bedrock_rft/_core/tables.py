@@ -13,9 +13,11 @@ _FIRST_WIDTH, _WIDTH = 30, 20
 
 def format_table(rows: Sequence[Sequence[str]]) -> list[str]:
     """Align columns, drop empty ones, and continue below if they do not fit into the terminal's width."""
-    kept = [column for column in range(len(rows[0])) if any(row[column] for row in rows[1:])]
-    cells = [[sanitize_line(row[column], _FIRST_WIDTH if column == 0 else _WIDTH) for column in kept] for row in rows]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(kept))]
+    columns = [column for column in range(len(rows[0])) if any(row[column] for row in rows[1:])]
+    cells = [
+        [sanitize_line(row[column], _FIRST_WIDTH if column == 0 else _WIDTH) for column in columns] for row in rows
+    ]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(columns))]
     lines: list[str] = []
     start = 1
     while start < len(widths) or not lines:
@@ -24,8 +26,8 @@ def format_table(rows: Sequence[Sequence[str]]) -> list[str]:
             end += 1
         lines += [""] * bool(lines)
         for row in cells:
-            others = "".join(f"  {row[column]:>{widths[column]}}" for column in range(start, end))
-            lines.append(f"  {row[0]:<{widths[0]}}{others}".rstrip())
+            further_cells = "".join(f"  {row[column]:>{widths[column]}}" for column in range(start, end))
+            lines.append(f"  {row[0]:<{widths[0]}}{further_cells}".rstrip())
         start = end
     return lines
 

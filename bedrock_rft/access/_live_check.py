@@ -147,10 +147,10 @@ class _Sequence:
 
     def __getitem__(self, name: str) -> Response:
         self.last = name
-        found = self.responses.get(name, _NotSeenError("an earlier request failed"))
-        if isinstance(found, Exception):
-            raise found
-        return found
+        response = self.responses.get(name, _NotSeenError("an earlier request failed"))
+        if isinstance(response, Exception):
+            raise response
+        return response
 
     def run(self, reward: str | None, model: str) -> None:
         self.get("models", "/models")
@@ -236,10 +236,10 @@ class _Sequence:
                     raise BedrockRFTError("The file can still be read after the request that deletes it.")
         remedy = f"If `bedrock-rft files list` shows files named {self.name}, delete them."
         with self.step("the list of files could not be read", remedy):
-            named = {each.id for each in self.client.files.list(purpose="fine-tune") if each.filename == self.name}
+            file_ids = {each.id for each in self.client.files.list(purpose="fine-tune") if each.filename == self.name}
             if isinstance(self.responses.get("deleted"), Response):
-                self.responses["listed after"] = Response(200, {}, json.dumps(self.file_id in named).encode())
-            for other in named - {self.file_id}:
+                self.responses["listed after"] = Response(200, {}, json.dumps(self.file_id in file_ids).encode())
+            for other in file_ids - {self.file_id}:
                 self.client.files.delete(other)
 
 
@@ -258,10 +258,10 @@ Observation = tuple[bool | None, str]
 
 def _compare(seen: _Sequence, *, with_job: bool) -> Iterator[Finding]:
     """Yield a finding for each fact that this run compares."""
-    for fact, known, marked, compared in _ROW.findall(_facts_page()):
-        if not compared or (compared == "job" and not with_job):
+    for fact, kind, text, request_kind in _ROW.findall(_facts_page()):
+        if not request_kind or (request_kind == "job" and not with_job):
             continue
-        sentence = marked.replace("`", "")
+        sentence = text.replace("`", "")
         try:
             holds, value = _CHECKS[fact](seen)
         except (BedrockRFTError, _NotSeenError) as error:
@@ -273,12 +273,12 @@ def _compare(seen: _Sequence, *, with_job: bool) -> Iterator[Finding]:
             detail = "" if isinstance(error, ValueError) else f" ({type(error).__name__}: {error})"
             holds, value = False, f"{_describe_body(seen[seen.last])}{detail}"
         reason = f"Seen: {sanitize_line(value, 300)}"
-        if known == "unknown" and holds is None:
+        if kind == "unknown" and holds is None:
             yield Finding("ok", fact, f"Not documented: {sentence}", reason)
         elif holds:
-            yield Finding("ok", fact, sentence if marked[0] == "`" else sentence[0].upper() + sentence[1:], reason)
+            yield Finding("ok", fact, sentence if text[0] == "`" else sentence[0].upper() + sentence[1:], reason)
         else:
-            yield Finding("warning", fact, f"Differs ({known}): {sentence}", reason, f"Report it as {fact}.")
+            yield Finding("warning", fact, f"Differs ({kind}): {sentence}", reason, f"Report it as {fact}.")
 
 
 def _facts_page() -> str:
@@ -336,8 +336,8 @@ def _check_request_ids(seen: _Sequence) -> Observation:
     if not received:
         raise _NotSeenError("every request failed")
     counts = {name: sum(name in headers for headers in received) for name in ("x-request-id", "x-amzn-requestid")}
-    found = ", ".join(f"{name} in {count} of {len(received)} responses" for name, count in counts.items() if count)
-    return bool(found), found or f"neither in {len(received)} responses"
+    summary = ", ".join(f"{name} in {count} of {len(received)} responses" for name, count in counts.items() if count)
+    return bool(summary), summary or f"neither in {len(received)} responses"
 
 
 def _check_grader(seen: _Sequence) -> Observation:

@@ -107,22 +107,22 @@ class DatasetCheck:
             self._log.discard(_BLANK_LINE.code, range(self._first_blank, self._line + 1))
         if not self._stopped:
             self._check_count(records)
-        found, log = self._statistics, self._log
+        statistics, log = self._statistics, self._log
         return Report(
             name=self._name,
             size=self._size,
             sha256=self._sha256.hexdigest(),
             records=records,
-            valid=found.valid,
+            valid=statistics.valid,
             errors=log.with_severity("error"),
             warnings=log.with_severity("warning"),
             counts=dict(log.counts),
-            roles=_sort_by_count(found.roles),
-            prompt_lengths=found.lengths(),
-            reference_types=_sort_by_count(found.reference_types),
-            duplicate_prompts=found.duplicates,
-            compared=found.compared,
-            extra_fields=_sort_by_count(found.extra_fields),
+            roles=_sort_by_count(statistics.roles),
+            prompt_lengths=statistics.lengths(),
+            reference_types=_sort_by_count(statistics.reference_types),
+            duplicate_prompts=statistics.duplicates,
+            compared=statistics.compared,
+            extra_fields=_sort_by_count(statistics.extra_fields),
             limits=self._limits,
         )
 
@@ -177,24 +177,24 @@ class DatasetCheck:
             self._line -= self._stopped  # such a file has no records
         return line.removeprefix(_BOM)
 
-    def _check_count(self, found: int) -> None:
+    def _check_count(self, records: int) -> None:
         limits, log = self._limits, self._log.add
-        if not found and not self._size:
+        if not records and not self._size:
             log(None, error("empty", None, "the file is empty", "Add records"))
-        elif not found:
+        elif not records:
             log(None, error("no-records", None, "the file contains no records", "Add records"))
-        elif found < limits.min_records:
+        elif records < limits.min_records:
             summary = (
-                f"{found:,} record{'' if found == 1 else 's'}, at least {limits.min_records:,} are needed to train"
+                f"{records:,} record{'' if records == 1 else 's'}, at least {limits.min_records:,} are needed to train"
             )
             remedy = "Add records; a validation file may have fewer: Limits(min_records=1)"
             log(None, error("too-few", None, summary, remedy))
-        elif found > limits.max_records:
-            summary = f"{found:,} records, at most {limits.max_records:,} are allowed"
+        elif records > limits.max_records:
+            summary = f"{records:,} records, at most {limits.max_records:,} are allowed"
             log(None, error("too-many", None, summary, "Remove some: datasets.split can"))
-        elif found > limits.warn_records:
+        elif records > limits.warn_records:
             summary = (
-                f"{found:,} records; the AWS documentation allows {limits.max_records:,}, "
+                f"{records:,} records; the AWS documentation allows {limits.max_records:,}, "
                 f"an AWS blog post {limits.warn_records:,}"
             )
             log(None, warning("many", None, summary, "Nothing, unless the service rejects it"))

@@ -142,8 +142,8 @@ class Difficulty(ShortRepr):
                 raise ConfigurationError(f"The rewards of prompt {prompt_hash[:12]}… have a value that is not finite.")
             if several:
                 passed = sum(passes(reward, pass_mark) for reward in several)
-                known = short_fields((fields or {}).get(prompt_hash, {}))
-                prompts[prompt_hash] = PromptDifficulty(prompt_hash, tuple(several), passed, known)
+                prompt_fields = short_fields((fields or {}).get(prompt_hash, {}))
+                prompts[prompt_hash] = PromptDifficulty(prompt_hash, tuple(several), passed, prompt_fields)
         if not prompts:
             raise ConfigurationError("There are no rewards, so there is no prompt with a known difficulty.")
         return cls(prompts, pass_mark, origin)
@@ -157,13 +157,13 @@ class Difficulty(ShortRepr):
         """
         name = sanitize_line(os.fspath(path), 200)
         try:
-            found: Any = json.loads(Path(path).read_bytes())
-            rows = {str(row["prompt_hash"]): row for row in found["prompts"]}
+            content: Any = json.loads(Path(path).read_bytes())
+            rows = {str(row["prompt_hash"]): row for row in content["prompts"]}
             return cls.from_rewards(
                 {prompt_hash: [float(reward) for reward in row["rewards"]] for prompt_hash, row in rows.items()},
                 fields={prompt_hash: dict(row["fields"]) for prompt_hash, row in rows.items()},
-                pass_mark=float(found["pass_mark"]),
-                origin=str(found["origin"]),
+                pass_mark=float(content["pass_mark"]),
+                origin=str(content["origin"]),
             )
         except OSError as error:
             raise ConfigurationError(f"{name} cannot be read: {error.strerror}.") from None
@@ -229,11 +229,11 @@ class Difficulty(ShortRepr):
             return _expected_signal([*self.prompts.values()], group_size)
         chances = self.chances(group_size)
         limits = 0.0 if low is None else low, 1.0 if high is None else high
-        kept = [self.prompts[known] for known in chances if self.decide(known, *limits) == "kept"]
-        if not kept:
+        selection = [self.prompts[known] for known in chances if self.decide(known, *limits) == "kept"]
+        if not selection:
             return None
-        samples = min(prompt.samples for prompt in kept)
-        return mean_signal([chances[prompt.prompt_hash] for prompt in kept], samples, group_size, selected=True)
+        samples = min(prompt.samples for prompt in selection)
+        return mean_signal([chances[prompt.prompt_hash] for prompt in selection], samples, group_size, selected=True)
 
     def chances(self, group_size: int = GROUP_SIZE) -> dict[str, float]:
         """Return, by the hash of the prompt, the chance that its rewards differ in a group of new answers.
@@ -241,11 +241,11 @@ class Difficulty(ShortRepr):
         Prompts with one answer are left out, because their chance is unknown.
         """
         _check_group_size(group_size)
-        known = [prompt for prompt in self.prompts.values() if prompt.samples > 1]
-        if not known:
+        prompts = [prompt for prompt in self.prompts.values() if prompt.samples > 1]
+        if not prompts:
             return {}
-        chances = signal_chances([prompt.rewards for prompt in known], group_size)
-        return {prompt.prompt_hash: chance for prompt, chance in zip(known, chances, strict=True)}
+        chances = signal_chances([prompt.rewards for prompt in prompts], group_size)
+        return {prompt.prompt_hash: chance for prompt, chance in zip(prompts, chances, strict=True)}
 
     def decide(self, prompt_hash: str, low: float, high: float) -> Decision:
         """Return the result of a selection for a prompt: `kept`, `too hard`, `too easy` or `not sampled`."""
@@ -261,14 +261,14 @@ class Difficulty(ShortRepr):
         samples = f"{self.samples:,}" if most == self.samples else f"{self.samples:,} to {most:,}"
         never, always = (sum(prompt.pass_rate == rate for prompt in prompts) for rate in (0, 1))
         rewards = f"mean {fmean(prompt.mean for prompt in prompts):.3f}"
-        signal, after = self.signal(), self.signal(low=0.1, high=0.9)
+        signal, selected_signal = self.signal(), self.signal(low=0.1, high=0.9)
         rows = [
             ("origin", self.origin),
             ("answers", f"{samples} to each prompt; one passes if its reward is at least {self.pass_mark:g}"),
             ("pass rate", f"{self.pass_rate}; never solved {never:,}, always {always:,}"),
             ("reward", f"{rewards}, spread within a prompt {fmean(prompt.spread for prompt in prompts):.3f}"),
             ("signal", _describe_signal(signal)),
-            ("selected", f"{_describe_signal(after)}, with low=0.1, high=0.9" if after else ""),
+            ("selected", f"{_describe_signal(selected_signal)}, with low=0.1, high=0.9" if selected_signal else ""),
         ]
         return [(name, value) for name, value in rows if value]
 

@@ -242,5 +242,5 @@ def _surrogate_path(value: object, path: str = "") -> str | None:
             inner += [(name, path), (item, f"{path}.{name}" if path else truncate(name))]
     elif is_array(value):
         inner = [(item, f"{path}[{index}]") for index, item in enumerate(value)]
-    found = (_surrogate_path(item, inner_path) for item, inner_path in inner)
-    return next((place for place in found if place is not None), None)
+    paths = (_surrogate_path(item, inner_path) for item, inner_path in inner)
+    return next((place for place in paths if place is not None), None)

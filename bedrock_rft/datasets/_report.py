@@ -111,14 +111,14 @@ class ProblemLog:
         """Remove the problems with a code from the lines, each of which has one such problem."""
         self.counts[code] -= len(lines)
         self.counts += Counter[str]()  # without zeros
-        self._problems = [found for found in self._problems if found.code != code or found.line not in lines]
+        self._problems = [problem for problem in self._problems if problem.code != code or problem.line not in lines]
 
     def with_severity(self, severity: Severity) -> tuple[Problem, ...]:
         """Return the problems of a severity by line; problems of the whole file come first."""
-        found = [problem for problem in self._problems if problem.severity == severity]
+        problems = [problem for problem in self._problems if problem.severity == severity]
         # Sort the warnings of a line by code, because several checks log them. Errors are in the order of the fields.
         by_code = severity == "warning"
-        return tuple(sorted(found, key=lambda one: (one.line or 0, one.column or 0, one.code if by_code else "")))
+        return tuple(sorted(problems, key=lambda one: (one.line or 0, one.column or 0, one.code if by_code else "")))
 
 
 @dataclass(frozen=True)
@@ -211,10 +211,10 @@ class Report:
         name = sanitize_line(self.name, 100)
         message = f"{name}: {first}"
         if total > 1:
-            shown = ordered[:_PROBLEMS_IN_ERROR]
-            lines = [f"{name} has {total:,} errors:", *map(str, shown)]
-            if total > len(shown):
-                lines.append(f"… and {total - len(shown):,} more: see .problems")
+            first_errors = ordered[:_PROBLEMS_IN_ERROR]
+            lines = [f"{name} has {total:,} errors:", *map(str, first_errors)]
+            if total > len(first_errors):
+                lines.append(f"… and {total - len(first_errors):,} more: see .problems")
             message = "\n  ".join(lines)
         raise DatasetError(
             message,
@@ -280,8 +280,8 @@ class Report:
         for problem in self.problems:
             by_code.setdefault(problem.code, []).append(problem)
         for code, problems in by_code.items():
-            shown = problems[:_LINES_SHOWN]
-            yield shown, self.counts[code] - len(shown)
+            first_problems = problems[:_LINES_SHOWN]
+            yield first_problems, self.counts[code] - len(first_problems)
 
     def _repr_html_(self) -> str:
         verdict = f"{self.records:,} records, {_format_size(self.size)}, {self.verdict}"

@@ -147,8 +147,8 @@ def select(
         for line in _decide_lines(source, table, low, high)
     ]
     kept = [line for line in lines if line.decision == "kept"]
-    known = [line for line in lines if line.prompt_hash in table.prompts]
-    if not known:
+    sampled = [line for line in lines if line.prompt_hash in table.prompts]
+    if not sampled:
         raise DatasetError(
             f"No prompt of {sanitize_line(source.name, 100)} was sampled, so nothing can be selected. Use the "
             "difficulty of the same file: a prompt is recognised by the role and content of its messages."
@@ -156,10 +156,10 @@ def select(
     _check_count(source.name, len(kept), limits or Limits(), table)
     if order is not None:
         kept.sort(key=lambda line: _sort_key(table, line.prompt_hash, order))
-    uncertain = sum(_is_uncertain(table, line.prompt_hash, low, high) for line in known)
+    uncertain = sum(_is_uncertain(table, line.prompt_hash, low, high) for line in sampled)
     chances = table.chances(group_size)
-    before = _expected_signal(table, chances, known, group_size, selected=False)
-    selected = [line for line in known if line.decision == "kept"]
+    before = _expected_signal(table, chances, sampled, group_size, selected=False)
+    selected = [line for line in sampled if line.decision == "kept"]
     after = _expected_signal(table, chances, selected, group_size, selected=True)
     dropped = [line for line in lines if line.decision != "kept"]
     with AtomicFile(note) as note_file:
@@ -170,7 +170,7 @@ def select(
             records=len(lines),
             kept=len(kept),
             dropped=dict(Counter(line.decision for line in dropped)),
-            unsampled=len(lines) - len(known),
+            unsampled=len(lines) - len(sampled),
             uncertain=uncertain,
             before=before,
             after=after,
@@ -247,26 +247,26 @@ def _read_lines(path: Path, lines: Sequence[_Line]) -> Iterator[bytes]:
         with path.open("rb") as file:
             for line in lines:
                 file.seek(line.offset)
-                found = file.read(line.size)
-                if zlib.crc32(found) != line.checksum:
+                content = file.read(line.size)
+                if zlib.crc32(content) != line.checksum:
                     raise DatasetError(f"Line {line.number} of {name} changed during the selection. Select again.")
-                yield found if found.endswith(b"\n") else found + b"\n"
+                yield content if content.endswith(b"\n") else content + b"\n"
     except OSError as error:
         raise file_error(f"{name} cannot be read", error) from error
 
 
-def _check_count(name: str, kept: int, limits: Limits, table: Difficulty) -> None:
+def _check_count(name: str, count: int, limits: Limits, table: Difficulty) -> None:
     """Raise `DatasetError` if the service would not accept the number of records."""
-    if max(1, limits.min_records) <= kept <= limits.max_records:
+    if max(1, limits.min_records) <= count <= limits.max_records:
         return
     rates = [prompt.pass_rate for prompt in table.prompts.values()]
     advice = "Use a wider range of low= and high=, or more records"
     if not any(rates):
         advice = f"No answer reaches the pass mark {table.pass_mark:g}; use a lower pass_mark="
-    if kept > limits.max_records:
+    if count > limits.max_records:
         advice = "Use a narrower range of low= and high=, or fewer records"
     raise DatasetError(
-        f"{kept:,} records of {sanitize_line(name, 100)} remain, and a job takes {max(1, limits.min_records):,} to "
+        f"{count:,} records of {sanitize_line(name, 100)} remain, and a job takes {max(1, limits.min_records):,} to "
         f"{limits.max_records:,}. Nothing was written. {advice}."
     )
 
@@ -290,11 +290,11 @@ def _expected_signal(
     table: Difficulty, chances: Mapping[str, float], lines: Sequence[_Line], group_size: int, *, selected: bool
 ) -> Signal | None:
     """Return the expected signal of records; None if it is unknown."""
-    known = [line.prompt_hash for line in lines if line.prompt_hash in chances]
-    if not known:
+    hashes = [line.prompt_hash for line in lines if line.prompt_hash in chances]
+    if not hashes:
         return None
-    samples = min(table.prompts[one].samples for one in known)
-    return mean_signal([chances[one] for one in known], samples, group_size, selected=selected)
+    samples = min(table.prompts[one].samples for one in hashes)
+    return mean_signal([chances[one] for one in hashes], samples, group_size, selected=selected)
 
 
 def _note_entry(table: Difficulty, line: _Line) -> dict[str, Any]:

@@ -204,8 +204,8 @@ class Statistics:
                 f"({share:.1%}), on this line first"
             )
             remedy = "Remove it from the prompt, unless the task is to select or to repeat it"
-            found = warning("answer-in-prompt", "reference_answer", summary, remedy)
-            self._log.add(self._first_answer_in_prompt, found)
+            problem = warning("answer-in-prompt", "reference_answer", summary, remedy)
+            self._log.add(self._first_answer_in_prompt, problem)
 
     def lengths(self) -> Lengths:
         """Return statistics of the prompt lengths, for the records that were also searched for duplicates."""
@@ -257,8 +257,8 @@ class Statistics:
     def _warn_of_duplicate(self, line: int, earlier: int, entry: int) -> None:
         """Log a record with the messages of an earlier record. Two prompts with equal hashes are too rare to matter."""
         self.duplicates += 1
-        first, known, reference = earlier >> 32, earlier & _HASH_BITS, entry & _HASH_BITS
-        if known != reference and known and reference:
+        first, earlier_reference, reference = earlier >> 32, earlier & _HASH_BITS, entry & _HASH_BITS
+        if earlier_reference != reference and earlier_reference and reference:
             summary = f"the same messages as on line {first:,}, with another reference_answer"
             remedy = "Keep the right one; a reward cannot agree with both"
             self._log.add(line, error("conflicting-references", "reference_answer", summary, remedy))

@@ -29,30 +29,30 @@ def health(run: Run, thresholds: Thresholds, reward_range: Range | None) -> Find
     if reward_range is not None:
         check_range(reward_range, ", or None if unknown")
     series = {name: run.series(name) for name in {**dict.fromkeys(run.names), **TITLES}}
-    found = list(_not_finite_findings(series))
-    known = {
+    findings = list(_not_finite_findings(series))
+    finite = {
         name: [(step, max(-_LARGEST, min(_LARGEST, value))) for step, value in series[name] if math.isfinite(value)]
         for name in TITLES
     }
-    counted = max(map(len, known.values()), default=0)
-    if counted < thresholds.enough:
-        found.append(
+    step_count = max(map(len, finite.values()), default=0)
+    if step_count < thresholds.enough:
+        findings.append(
             Finding(
                 "unknown",
                 "too_few_steps",
-                f"There are metrics of {counted} steps",
+                f"There are metrics of {step_count} steps",
                 f"a trend needs at least {thresholds.enough} steps",
             )
         )
-        return Findings(f"Health of {run.name}", tuple(found))
-    last = max(step for points in known.values() for step, _ in points)
-    found.append(_reward_trend_finding(known[_REWARD], _progress(run, last), reward_range, thresholds))
+        return Findings(f"Health of {run.name}", tuple(findings))
+    last = max(step for points in finite.values() for step, _ in points)
+    findings.append(_reward_trend_finding(finite[_REWARD], _progress(run, last), reward_range, thresholds))
     for name, check in ((_ENTROPY, _entropy_finding), (_GRADIENT, _gradient_finding), (_LENGTH, _length_finding)):
-        if len(known[name]) >= thresholds.enough:
-            found.append(check(known[name], thresholds))
-    if len(known[_ADVANTAGE]) >= thresholds.enough:
-        found.append(_advantages_finding(known, max(last, run.total_steps or 0), reward_range, thresholds))
-    return Findings(f"Health of {run.name}", tuple(found))
+        if len(finite[name]) >= thresholds.enough:
+            findings.append(check(finite[name], thresholds))
+    if len(finite[_ADVANTAGE]) >= thresholds.enough:
+        findings.append(_advantages_finding(finite, max(last, run.total_steps or 0), reward_range, thresholds))
+    return Findings(f"Health of {run.name}", tuple(findings))
 
 
 def _progress(run: Run, last: float) -> float | None:
@@ -134,15 +134,15 @@ def _spikes(logs: Points, thresholds: Thresholds) -> list[tuple[float, float]]:
     """Return the steps whose gradient norm, given as logarithm, is far above the preceding ones."""
     ratio = math.log(thresholds.spike_ratio)
     values = [value for _, value in logs]
-    found: list[tuple[float, float]] = []
+    spikes: list[tuple[float, float]] = []
     for place, (step, value) in enumerate(logs):
-        before = values[max(0, place - _MAX_BEFORE_SPIKE) : place]
-        if len(before) < _MIN_BEFORE_SPIKE or value - min(before) < ratio:
+        preceding = values[max(0, place - _MAX_BEFORE_SPIKE) : place]
+        if len(preceding) < _MIN_BEFORE_SPIKE or value - min(preceding) < ratio:
             continue
-        above = value - statistics.median(before)
-        if above >= max(ratio, thresholds.spike_deviations * windows.deviation(before)):
-            found.append((step, math.exp(value)))
-    return found
+        above = value - statistics.median(preceding)
+        if above >= max(ratio, thresholds.spike_deviations * windows.deviation(preceding)):
+            spikes.append((step, math.exp(value)))
+    return spikes
 
 
 def _length_finding(points: Points, thresholds: Thresholds) -> Finding:
@@ -173,10 +173,10 @@ def _change_finding(code: str, title: str, early: float, late: float, evidence: 
 
 
 def _advantages_finding(
-    known: dict[str, list[tuple[float, float]]], steps: float, reward_range: Range | None, thresholds: Thresholds
+    series: dict[str, list[tuple[float, float]]], steps: float, reward_range: Range | None, thresholds: Thresholds
 ) -> Finding:
-    points = known[_ADVANTAGE]
-    others = [dict(known[name]) for name in (_LOSS, _GRADIENT)]
+    points = series[_ADVANTAGE]
+    others = [dict(series[name]) for name in (_LOSS, _GRADIENT)]
     # A mean advantage of 0 alone shows nothing, so check that loss and gradient are 0 too, as without a signal.
     zero = [
         (step, abs(value) < ROUNDING and all(abs(other.get(step, 0.0)) < ROUNDING for other in others))
@@ -190,7 +190,7 @@ def _advantages_finding(
         if count >= thresholds.zero_steps and last - first + 1 >= least
     ]
     for count, first, last in long:
-        earned = [reward for step, reward in known[_REWARD] if first <= step <= last]
+        earned = [reward for step, reward in series[_REWARD] if first <= step <= last]
         # No warning if every answer earns the full reward, because then nothing is left to learn.
         if not _is_at_top(earned, reward_range, thresholds):
             summary = f"All advantages are 0 in {count} steps in a row, {first:,.0f} to {last:,.0f}"
@@ -224,5 +224,5 @@ def _compare_ends(points: Points, thresholds: Thresholds) -> tuple[float, float,
 
 
 def _format_points(points: Points) -> str:
-    shown = ", ".join(f"{value:.3g} at step {step:,.0f}" for step, value in points[:_MAX_SHOWN])
-    return f"{shown} and {len(points) - _MAX_SHOWN} more" if len(points) > _MAX_SHOWN else shown
+    text = ", ".join(f"{value:.3g} at step {step:,.0f}" for step, value in points[:_MAX_SHOWN])
+    return f"{text} and {len(points) - _MAX_SHOWN} more" if len(points) > _MAX_SHOWN else text

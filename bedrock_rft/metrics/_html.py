@@ -60,13 +60,13 @@ def _chart(panel: Panel, checkpoints: Iterable[tuple[int, int]]) -> str:
     """Return one panel as SVG."""
     scale = _Scale.for_curves(panel.curves)
     several = len({curve.run for curve in panel.curves}) > 1
-    drawn = [_grid(scale), *(_mark(scale, run, step, line=not several) for run, step in checkpoints)]
-    drawn += [_curve(scale, curve, len(panel.curves)) for curve in panel.curves]
+    shapes = [_grid(scale), *(_mark(scale, run, step, line=not several) for run, step in checkpoints)]
+    shapes += [_curve(scale, curve, len(panel.curves)) for curve in panel.curves]
     title = escape_html(panel.title)
     return (
         f"<figure><figcaption>{title}</figcaption>"
         f"<svg viewBox='0 0 {_WIDTH} {_HEIGHT}' width='{_WIDTH}' height='{_HEIGHT}' role='img' aria-label='{title}'>"
-        f"{''.join(drawn)}</svg></figure>"
+        f"{''.join(shapes)}</svg></figure>"
     )
 
 
@@ -156,6 +156,6 @@ def ticks(low: float, high: float) -> list[float]:
     power = 10.0 ** math.floor(math.log10(span))
     size = next((factor * power for factor in (1.0, 2.0, 2.5, 5.0) if factor * power >= span), 10.0 * power)
     first = math.ceil(low / size)
-    found = (place * size for place in range(first, math.floor(high / size) + 1))
+    values = (place * size for place in range(first, math.floor(high / size) + 1))
     # If the bounds differ only by rounding, a round value may lie outside.
-    return list(dict.fromkeys(min(max(at, low), high) for at in found))
+    return list(dict.fromkeys(min(max(at, low), high) for at in values))

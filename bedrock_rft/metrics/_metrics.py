@@ -58,8 +58,8 @@ class Metrics(Table, Sequence[TrainingMetrics]):
     @classmethod
     def of(cls, events: Iterable[Event], job: Job | None = None, checkpoints: Iterable[Checkpoint] = ()) -> Metrics:
         """Return the metrics in events, oldest first, such as those from `client.jobs.follow`."""
-        found = tuple(events)
-        return cls(merge_steps(found), job, tuple(checkpoints), step_times(found))
+        event_list = tuple(events)
+        return cls(merge_steps(event_list), job, tuple(checkpoints), step_times(event_list))
 
     @overload
     def __getitem__(self, index: int) -> TrainingMetrics: ...
@@ -98,8 +98,8 @@ class Metrics(Table, Sequence[TrainingMetrics]):
 
         If no step has a number, steps are counted from 1.
         """
-        counted = all(step.step is None for step in self.steps)
-        places = enumerate(self.steps, 1) if counted else ((step.step, step) for step in self.steps)
+        without_steps = all(step.step is None for step in self.steps)
+        places = enumerate(self.steps, 1) if without_steps else ((step.step, step) for step in self.steps)
         pairs = ((place, number(metric_value(step, name))) for place, step in places)
         return tuple((float(place), value) for place, value in pairs if place is not None and value is not None)
 
@@ -207,9 +207,9 @@ class Metrics(Table, Sequence[TrainingMetrics]):
         values = [value for _, value in self.series(name)]
         if not values:
             return title.rstrip()
-        known = [value for value in values if not math.isnan(value)] or values
-        shown = (values[0], values[-1], min(known), max(known))
-        figures = (0.0 if abs(each) < ROUNDING else each for each in shown)  # rounding errors around 0
+        numbers = [value for value in values if not math.isnan(value)] or values
+        figures_shown = (values[0], values[-1], min(numbers), max(numbers))
+        figures = (0.0 if abs(each) < ROUNDING else each for each in figures_shown)  # rounding errors around 0
         bars = sparkline(values, WIDTH - 4 - width - 4 * _NUMBER_WIDTH)
         return f"{title}{''.join(f'{each:>{_NUMBER_WIDTH}.3g}' for each in figures)}  {bars}"
 
@@ -392,20 +392,20 @@ def _default_labels(runs: Sequence[Metrics]) -> list[str]:
     settings = [hyperparameters_of(run.job) for run in runs]
     names = dict.fromkeys(name for each in settings for name in each)
     differing = [name for name in names if len({str(each.get(name)) for each in settings}) > 1]
-    found: list[str] = []
+    labels: list[str] = []
     for place, (run, each) in enumerate(zip(runs, settings, strict=True), 1):
         described = ", ".join(f"{name} {each[name]}" for name in differing if name in each)
         name = sanitize_line(run.job.id, 80) if run.job else f"run {place}"
-        found.append(f"{described} ({name})" if described else name)
-    return found
+        labels.append(f"{described} ({name})" if described else name)
+    return labels
 
 
 def _distinct_labels(labels: Iterable[str]) -> list[str]:
-    found: list[str] = []
+    distinct: list[str] = []
     for label in labels:
         name, number = label, 1
-        while name in found:
+        while name in distinct:
             number += 1
             name = f"{label} #{number}"
-        found.append(name)
-    return found
+        distinct.append(name)
+    return distinct

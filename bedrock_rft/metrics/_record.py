@@ -55,10 +55,10 @@ class RunRecord(JsonReport):
         """Read a record that `to_json` wrote. Raises `ConfigurationError` if the file is not a record."""
         name = sanitize_line(os.fspath(path), 200)
         try:
-            found: Any = json.loads(Path(path).read_text("utf-8-sig"))
+            content: Any = json.loads(Path(path).read_text("utf-8-sig"))
         except (OSError, ValueError, RecursionError) as error:
             raise ConfigurationError(f"{name} cannot be read: {sanitize_line(str(error), 200)}") from None
-        fields = found if is_object(found) else {}
+        fields = content if is_object(content) else {}
         if fields.pop("bedrock_rft_record", None) != _VERSION or not is_object(fields.get("request")):
             raise ConfigurationError(f"{name} is not the record of a run, as RunRecord.to_json writes it.")
         try:
@@ -102,13 +102,13 @@ def _cell(value: object) -> str:
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):
-            found |= _flat(cast("Mapping[str, Any]", value), f"{prefix}{name}.")
+            flat |= _flat(cast("Mapping[str, Any]", value), f"{prefix}{name}.")
         else:
-            found[f"{prefix}{name}"] = value
-    return found
+            flat[f"{prefix}{name}"] = value
+    return flat
 
 
 def _scores(evaluation: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -179,12 +179,12 @@ def _flat_finding(reward: _Reward, scale: Range, thresholds: Thresholds) -> Find
 
 def _may_hide_rise(reward: _Reward, scale: Range, visible: float) -> bool:
     """Return whether noise may hide a rise in the first steps, fitted as an exponential approach to the later level."""
-    planned = len(reward.values) / (reward.progress or 1.0)
-    start = min(int(planned * 4 * _QUICK_TIME), len(reward.values) * 2 // 3)
+    planned_steps = len(reward.values) / (reward.progress or 1.0)
+    start = min(int(planned_steps * 4 * _QUICK_TIME), len(reward.values) * 2 // 3)
     level = statistics.fmean(reward.values[start:])
     if level < scale[0] + _PLATEAU_SHARE * reward.span:
         return False
-    weights = [math.exp(-step / (_QUICK_TIME * planned)) for step in range(1, len(reward.values) + 1)]
+    weights = [math.exp(-step / (_QUICK_TIME * planned_steps)) for step in range(1, len(reward.values) + 1)]
     size = math.fsum(weight * weight for weight in weights)
     gain = math.fsum(weight * (level - value) for weight, value in zip(weights, reward.values, strict=True)) / size
     return gain + reward.noise / math.sqrt(size) >= visible

@@ -45,17 +45,17 @@ def rank_checkpoints(metrics: Metrics, by: Criterion) -> tuple[RankedCheckpoint,
     if not metrics.checkpoints:
         raise ConfigurationError(f"{metrics.name} has no checkpoints.")
     if by == "validation":
-        found = [_rank_by_validation(metrics, one) for one in metrics.checkpoints]
-        missing = "no validation reward. Create the job with validation_file=…, or use by='reward' or an evaluation"
+        candidates = [_rank_by_validation(metrics, one) for one in metrics.checkpoints]
+        problem = "no validation reward. Create the job with validation_file=…, or use by='reward' or an evaluation"
     elif by == "reward":
-        found = [_rank_by_reward(metrics, one) for one in metrics.checkpoints]
-        missing = "no reward up to a checkpoint"
+        candidates = [_rank_by_reward(metrics, one) for one in metrics.checkpoints]
+        problem = "no reward up to a checkpoint"
     else:
-        found = [_rank_by_evaluation(by, one) for one in metrics.checkpoints]
-        missing = "no checkpoint in this evaluation. Evaluate models=[*client.jobs.checkpoints(job)]"
-    ranked = [one for one in found if one is not None]
+        candidates = [_rank_by_evaluation(by, one) for one in metrics.checkpoints]
+        problem = "no checkpoint in this evaluation. Evaluate models=[*client.jobs.checkpoints(job)]"
+    ranked = [one for one in candidates if one is not None]
     if not ranked:
-        raise ConfigurationError(f"{metrics.name} has {missing}.")
+        raise ConfigurationError(f"{metrics.name} has {problem}.")
     return tuple(sorted(ranked, key=lambda one: (-one.score, one.checkpoint.step_number or 0)))
 
 
@@ -80,8 +80,8 @@ def _validation_series(metrics: Metrics) -> Sequence[tuple[float, float]]:
 
 def _rank_by_validation(metrics: Metrics, one: Checkpoint) -> RankedCheckpoint | None:
     for name, value in (one.metrics.model_extra or {}).items() if one.metrics else ():
-        if is_validation(name) and _VALIDATION_REWARD.search(name) and (found := number(value)) is not None:
-            return RankedCheckpoint(one, found, f"{sanitize_line(name, 60)} of the checkpoint")
+        if is_validation(name) and _VALIDATION_REWARD.search(name) and (score := number(value)) is not None:
+            return RankedCheckpoint(one, score, f"{sanitize_line(name, 60)} of the checkpoint")
     if one.step_number is None:
         return None
     earlier = [(step, value) for step, value in _validation_series(metrics) if step <= one.step_number]
@@ -109,5 +109,5 @@ def _evaluation_score(evaluation: Criterion, model: str | None) -> float | None:
     """Return the mean score of a model in an evaluation, or None. Raises `ConfigurationError` for another object."""
     if not hasattr(evaluation, "models") or not hasattr(evaluation, "comparisons"):
         raise ConfigurationError("by must be 'validation', 'reward' or the result of client.evaluate(…).")
-    found = next((one for one in evaluation.models if one.model == model and one.answers), None)
-    return float(found.score.value) if found is not None and model is not None else None
+    result = next((one for one in evaluation.models if one.model == model and one.answers), None)
+    return float(result.score.value) if result is not None and model is not None else None

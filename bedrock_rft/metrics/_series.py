@@ -114,10 +114,10 @@ def number(value: object) -> float | None:
 
 def extent(values: Iterable[float]) -> tuple[float, float] | None:
     """Return the minimum and maximum of finite values, equal if they differ by rounding only; None without values."""
-    known = list(values)
-    if not known:
+    numbers = list(values)
+    if not numbers:
         return None
-    low, high = min(known), max(known)
+    low, high = min(numbers), max(numbers)
     size = max(abs(low), abs(high))
     if size <= ROUNDING:
         return 0.0, 0.0
@@ -129,7 +129,7 @@ def extent(values: Iterable[float]) -> tuple[float, float] | None:
 
 def panels(runs: Sequence[tuple[str, Run]]) -> tuple[Panel, ...]:
     """Return one panel for each metric that any of the jobs has, with labelled curves."""
-    found: dict[str, list[Curve]] = {}
+    curves: dict[str, list[Curve]] = {}
     for index, (label, run) in enumerate(runs):
         training = [name for name in run.names if not is_validation(name)]
         for name in run.names:
@@ -137,27 +137,27 @@ def panels(runs: Sequence[tuple[str, Run]]) -> tuple[Panel, ...]:
             shown = label if len(runs) > 1 else "validation" if validation else "training"
             if points := run.series(name):
                 panel = _panel_name(name, training) if validation else name
-                found.setdefault(panel, []).append(Curve(shown, points, index, validation))
-    for name in _OPTIONAL_PANELS & found.keys():
-        if all(abs(value) < ROUNDING for curve in found[name] for _, value in curve.points):
-            del found[name]
-    ordered = [*(name for name in TITLES if name in found), *(name for name in found if name not in TITLES)]
-    return tuple(Panel(TITLES.get(name, name), tuple(found[name])) for name in ordered)
+                curves.setdefault(panel, []).append(Curve(shown, points, index, validation))
+    for name in _OPTIONAL_PANELS & curves.keys():
+        if all(abs(value) < ROUNDING for curve in curves[name] for _, value in curve.points):
+            del curves[name]
+    ordered = [*(name for name in TITLES if name in curves), *(name for name in curves if name not in TITLES)]
+    return tuple(Panel(TITLES.get(name, name), tuple(curves[name])) for name in ordered)
 
 
 def checkpoint_steps(runs: Sequence[tuple[str, Run]]) -> tuple[tuple[int, int], ...]:
     """Return the checkpoints of all jobs as pairs of a job's index and a step."""
-    found = ((index, one.step_number) for index, (_, run) in enumerate(runs) for one in run.checkpoints)
-    return tuple((index, step) for index, step in found if step is not None)
+    steps = ((index, one.step_number) for index, (_, run) in enumerate(runs) for one in run.checkpoints)
+    return tuple((index, step) for index, step in steps if step is not None)
 
 
 def _panel_name(name: str, training: Sequence[str]) -> str:
     """Return the training metric that shares a panel with a validation metric, or its own name."""
-    bare = _VALIDATION.sub("", name, count=1)
+    name_without_prefix = _VALIDATION.sub("", name, count=1)
     for other in training:
-        if bare and (other == bare or other.endswith(f"_{bare}")):
+        if name_without_prefix and (other == name_without_prefix or other.endswith(f"_{name_without_prefix}")):
             return other
-    kind = _KIND.search(bare)
+    kind = _KIND.search(name_without_prefix)
     return next((other for other in training if kind is not None and other in TITLES and kind.group() in other), name)
 
 
@@ -167,11 +167,11 @@ def smooth(points: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], 
         return ()
     half = max(1, len(points) // _SMOOTHED_SHARE // 2)
     sums = list(itertools.accumulate((value for _, value in points), initial=0.0))
-    drawn: list[tuple[float, float]] = []
+    smoothed: list[tuple[float, float]] = []
     for place, (step, _) in enumerate(points):
         start, stop = max(0, place - half), min(len(points), place + half + 1)
-        drawn.append((step, (sums[stop] - sums[start]) / (stop - start)))
-    return tuple(drawn)
+        smoothed.append((step, (sums[stop] - sums[start]) / (stop - start)))
+    return tuple(smoothed)
 
 
 def thin(points: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ...]:

@@ -79,13 +79,13 @@ class Sweep(JsonReport):
     def spent(self) -> float | None:
         """Return the published price for the time since each job was created, without rounding; None if unknown."""
         amounts = [trial.cost.metered for trial in self.trials if trial.cost is not None]
-        known = [amount for amount in amounts if amount is not None]
-        return sum(known) if len(known) == len(amounts) else None
+        known_amounts = [amount for amount in amounts if amount is not None]
+        return sum(known_amounts) if len(known_amounts) == len(amounts) else None
 
     def compare(self) -> Comparison:
         """Compare the metrics of the jobs, labelled by their hyperparameters."""
-        found = [(trial.label, trial.metrics) for trial in self.trials if trial.metrics is not None]
-        return Comparison.of(*[metrics for _, metrics in found], labels=[label for label, _ in found])
+        runs = [(trial.label, trial.metrics) for trial in self.trials if trial.metrics is not None]
+        return Comparison.of(*[metrics for _, metrics in runs], labels=[label for label, _ in runs])
 
     def best(self, by: Criterion = "validation") -> Trial:
         """Return the configuration whose tuned model has the highest score, or the first of several.

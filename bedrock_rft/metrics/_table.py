@@ -93,23 +93,25 @@ def event_metrics(event: Event) -> TrainingMetrics | None:
     )
 
 
-def merge_steps(events: Iterable[Event], known: Iterable[TrainingMetrics] = ()) -> tuple[TrainingMetrics, ...]:
+def merge_steps(
+    events: Iterable[Event], earlier_metrics: Iterable[TrainingMetrics] = ()
+) -> tuple[TrainingMetrics, ...]:
     """Return each step once, in order, then metrics without a step. The newest value of a metric counts."""
-    found = [*known, *(metrics for event in events if (metrics := event_metrics(event)) is not None)]
+    all_metrics = [*earlier_metrics, *(metrics for event in events if (metrics := event_metrics(event)) is not None)]
     steps: dict[int, TrainingMetrics] = {}
-    for metrics in found:
+    for metrics in all_metrics:
         if metrics.step is not None:
             earlier = steps.get(metrics.step)
             steps[metrics.step] = (
                 TrainingMetrics.model_validate(_values(earlier) | _values(metrics)) if earlier else metrics
             )
-    return (*(steps[step] for step in sorted(steps)), *(metrics for metrics in found if metrics.step is None))
+    return (*(steps[step] for step in sorted(steps)), *(metrics for metrics in all_metrics if metrics.step is None))
 
 
 def step_times(events: Iterable[Event]) -> tuple[tuple[int, float], ...]:
     """Return the step and the Unix time of each event with metrics that has both."""
-    found = ((event_metrics(event), event.created_at) for event in events)
-    return tuple((one.step, at) for one, at in found if one is not None and one.step is not None and at is not None)
+    pairs = ((event_metrics(event), event.created_at) for event in events)
+    return tuple((one.step, at) for one, at in pairs if one is not None and one.step is not None and at is not None)
 
 
 def metric_value(step: TrainingMetrics, name: str) -> Any:

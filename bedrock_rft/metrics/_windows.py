@@ -51,8 +51,8 @@ def correlated_noise(values: Sequence[float], *, ended: bool) -> tuple[float, fl
         for lag in (1, 2)
     )
     few = len(values) < _MIN_CORRELATED
-    found = 0.0 if one == 0 or (few and ended) else two / one - 1 - (0 if few else _CORRELATION_BIAS / len(values))
-    correlation = min(_MAX_CORRELATION, max(0.0, found))
+    estimate = 0.0 if one == 0 or (few and ended) else two / one - 1 - (0 if few else _CORRELATION_BIAS / len(values))
+    correlation = min(_MAX_CORRELATION, max(0.0, estimate))
     return math.sqrt(one / (1 - correlation)), correlation
 
 
@@ -115,7 +115,7 @@ class Fall(NamedTuple):
 
 def falls(values: Sequence[float], *, ended: bool = True) -> list[Fall]:
     """Return the fall from the best steps to the last steps for each window size, largest window first."""
-    found: list[Fall] = []
+    results: list[Fall] = []
     single, correlated = _noise_with_rounding(values), correlated_noise(values, ended=ended)
     for size in window_sizes(len(values)):
         means = rolling_means(values, size)
@@ -126,15 +126,15 @@ def falls(values: Sequence[float], *, ended: bool = True) -> list[Fall]:
         local = max(single, noise(values[place:]))
         plain = _in_errors(best - last, local, 2 / size)
         inflation = max(1.0, mean_error(*correlated, size) * math.sqrt(size) / local) if local > 0 else 1.0
-        found.append(Fall(plain / inflation, best, last, size, place, plain))
-    return found
+        results.append(Fall(plain / inflation, best, last, size, place, plain))
+    return results
 
 
 def stretches(steps: Sequence[tuple[float, bool]]) -> list[tuple[int, float, float]]:
     """Return runs of consecutive marked steps, longest first: length, first step, last step."""
     runs = ([step for step, _ in run] for marked, run in groupby(steps, itemgetter(1)) if marked)
-    found = [(len(run), run[0], run[-1]) for run in runs]
-    return sorted(found, key=lambda stretch: (-stretch[0], stretch[1]))
+    results = [(len(run), run[0], run[-1]) for run in runs]
+    return sorted(results, key=lambda stretch: (-stretch[0], stretch[1]))
 
 
 def _noise_with_rounding(values: Sequence[float]) -> float:

@@ -134,13 +134,13 @@ class Account:
             if isinstance(problem, APIError):
                 problem.method, problem.path = "POST", f"/{service}/{operation}"
         else:
-            found = cast("dict[str, Any]", response)
+            fields = cast("dict[str, Any]", response)
             for name in expect:
-                if name not in found:
+                if name not in fields:
                     raise APIResponseError(
                         f"{service} {operation}: the response has no field '{name}'. A proxy may have sent it."
                     )
-            return found
+            return fields
         raise problem  # outside the handler, so that no exception of botocore's, with its secrets, is chained
 
     def call_when_ready(self, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
@@ -190,9 +190,9 @@ class Account:
             default = InternalServerError if failure.status >= _SERVER_ERROR else BadRequestError
             error_type = _TYPES.get(failure.kind) or _TYPES.get(failure.status) or default
             return error_type(f"{head}{self._advice(failure, error_type)}", **attributes)
-        named = _DENIAL.search(failure.message)
-        action = named[1] if named else f"{service}:{'InvokeFunction' if operation == 'Invoke' else operation}"
-        resource = named[2].rstrip(".,") if named and named[2] else None
+        denial = _DENIAL.search(failure.message)
+        action = denial[1] if denial else f"{service}:{'InvokeFunction' if operation == 'Invoke' else operation}"
+        resource = denial[2].rstrip(".,") if denial and denial[2] else None
         permission = f"{action} on {sanitize_line(resource, 300)}" if resource else action
         if "explicit deny" in failure.message:
             advice = (

@@ -88,8 +88,8 @@ class DeployedReward(ShortRepr):
         return f"{self.arn}: {self.plan.verdict}" + (f"\n{self.report}" if self.report is not None else "")
 
     def _repr_html_(self) -> str:
-        shown = self.report._repr_html_() if self.report is not None else ""
-        return f"<div><p><b>{escape_html(self.arn)}</b></p>{self.plan._repr_html_()}{shown}</div>"
+        report_html = self.report._repr_html_() if self.report is not None else ""
+        return f"<div><p><b>{escape_html(self.arn)}</b></p>{self.plan._repr_html_()}{report_html}</div>"
 
 
 @dataclass(frozen=True)
@@ -209,11 +209,11 @@ def deploy(
 def _carry_out(account: Account, deployment: Deployment) -> DeployedReward:
     def attempt() -> DeployedReward:
         relaxed: list[Step] = []
-        plan, planned, role_arn = _compare(account, deployment, relaxed)
+        plan, planned_steps, role_arn = _compare(account, deployment, relaxed)
         steps: list[Step] = []
         version = ""
         try:
-            for each in planned:
+            for each in planned_steps:
                 result: Any = each.run()
                 steps.append(each.step)
                 if each.step.kind == "version" and result is not None:
@@ -256,28 +256,34 @@ def _compare(account: Account, deployment: Deployment, relaxed: list[Step]) -> t
     )
     account.set_subject(function.arn, role_arn, boundary, deployment.bucket)
     bucket = recording_steps(account, record, deployment.name)
-    found = find_function(account, deployment.name)
-    variables = merge_variables(found.settings if found else {}, record, deployment.package.code_sha256)
+    function_found = find_function(account, deployment.name)
+    variables = merge_variables(
+        function_found.settings if function_found else {}, record, deployment.package.code_sha256
+    )
     function = replace(function, variables=variables)
-    function_plan = function_steps(account, found, function)
+    function_plan = function_steps(account, function_found, function)
     if (keep := deployment.keep_versions) is not None:
         publishes = function_plan[-1].step.action == "create"
-        function_plan += prune_steps(account, found, deployment.name, keep, deployment.used, publishes=publishes)
+        function_plan += prune_steps(
+            account, function_found, deployment.name, keep, deployment.used, publishes=publishes
+        )
     policies: tuple[tuple[str, Policy], ...] = ()
     if deployment.role_arn is None:
         role_plan = role_steps(account, find_role(account, role.name), role)
         policies = (("Permissions of the role", role.permissions), ("Trust policy of the role", role.trust))
     else:
-        role_plan = [_own_role_step(account, deployment, deployment.role_arn, role, found)]
-    planned = [*bucket, *role_plan, *function_plan]
+        role_plan = [_own_role_step(account, deployment, deployment.role_arn, role, function_found)]
+    planned_steps = [*bucket, *role_plan, *function_plan]
     facts = (*account.description, ("reward", deployment.package.reward), ("code", deployment.package.code_sha256))
     template = build_template(function, role if deployment.role_arn is None else None)
-    plan = Plan(f"Deploy {deployment.name}", tuple(step.step for step in planned), policies, facts, template=template)
-    return plan, planned, role_arn
+    plan = Plan(
+        f"Deploy {deployment.name}", tuple(step.step for step in planned_steps), policies, facts, template=template
+    )
+    return plan, planned_steps, role_arn
 
 
 def _own_role_step(
-    account: Account, deployment: Deployment, arn: str, created: DesiredRole, found: Function | None
+    account: Account, deployment: Deployment, arn: str, created: DesiredRole, function: Function | None
 ) -> PlannedStep:
     """Return the step for a role of the user, which is neither read nor changed."""
     if arn.split(":")[4] != account.id:
@@ -289,7 +295,7 @@ def _own_role_step(
         details.append(f"it needs bedrock:InvokeModel on {', '.join(map(sanitize_line, deployment.judges))}")
     if deployment.package.record is not None:
         details.append(f"it needs s3:PutObject on {rollout_location(deployment.package.record, deployment.name)}*")
-    if found is not None and found.settings.get("Role") == created.arn:
+    if function is not None and function.settings.get("Role") == created.arn:
         details.append(f"{created.arn} is no longer used; destroy deletes it")
     return PlannedStep(Step("leave", "role", arn, tuple(details)))
 
@@ -319,10 +325,12 @@ def destroy(account: Account, name: str, *, carry_out: bool) -> Plan:
 
     Missing parts are not an error, so you can call it again at any time. Without `carry_out`, nothing is changed.
     """
-    planned = _deletion_steps(account, name)
-    for step in planned if carry_out else ():
+    planned_steps = _deletion_steps(account, name)
+    for step in planned_steps if carry_out else ():
         step.run()
-    return Plan(f"Destroy {name}", tuple(step.step for step in planned), facts=account.description, done=carry_out)
+    return Plan(
+        f"Destroy {name}", tuple(step.step for step in planned_steps), facts=account.description, done=carry_out
+    )
 
 
 def _deletion_steps(account: Account, name: str) -> list[PlannedStep]:
@@ -331,15 +339,15 @@ def _deletion_steps(account: Account, name: str) -> list[PlannedStep]:
     function = find_function(account, name, versions=False)
     if function is not None and not is_ours(function.tags, name):
         raise unmanaged_function_error(arn, name, "Delete it yourself if you want it deleted.")
-    found = find_role(account, role)
+    existing_role = find_role(account, role)
     if function is not None:
-        planned = delete_function_steps(account, name)
+        planned_steps = delete_function_steps(account, name)
     else:
-        planned = [PlannedStep(Step("leave", "function", arn, ("does not exist",)))]
-    if found is None:
-        planned.append(PlannedStep(Step("leave", "role", account.role_arn(ROLE_PATH, role), ("does not exist",))))
-    elif is_ours(found.tags, name):
-        planned += delete_role_steps(account, role, found)
+        planned_steps = [PlannedStep(Step("leave", "function", arn, ("does not exist",)))]
+    if existing_role is None:
+        planned_steps.append(PlannedStep(Step("leave", "role", account.role_arn(ROLE_PATH, role), ("does not exist",))))
+    elif is_ours(existing_role.tags, name):
+        planned_steps += delete_role_steps(account, role, existing_role)
     else:
-        planned.append(PlannedStep(Step("leave", "role", found.arn, ("not created by deploy",))))
-    return planned
+        planned_steps.append(PlannedStep(Step("leave", "role", existing_role.arn, ("not created by deploy",))))
+    return planned_steps

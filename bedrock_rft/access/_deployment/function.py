@@ -122,15 +122,17 @@ def fits_request(package: Package) -> bool:
 
 def find_function(account: Account, name: str, *, versions: bool = True) -> Function | None:
     """Return the existing function, or None if it does not exist."""
-    found = account.get_or_none("lambda", "GetFunction", FunctionName=name, expect=("Configuration",))
-    if found is None:
+    response = account.get_or_none("lambda", "GetFunction", FunctionName=name, expect=("Configuration",))
+    if response is None:
         return None
-    settings, tags = found["Configuration"], found.get("Tags")
-    del found  # it holds a signed URL of the code
+    settings, tags = response["Configuration"], response.get("Tags")
+    del response  # it holds a signed URL of the code
     if not tags:  # GetFunction leaves out tags that the caller may not see; ListTags fails with a reason
         tags = account.call_when_ready("lambda", "ListTags", Resource=account.function_arn(name)).get("Tags", {})
-    listed = account.list_all("lambda", "ListVersionsByFunction", "Versions", FunctionName=name) if versions else ()
-    numbered = [version for version in listed if str(version.get("Version")).isdigit()]
+    versions_found = (
+        account.list_all("lambda", "ListVersionsByFunction", "Versions", FunctionName=name) if versions else ()
+    )
+    numbered = [version for version in versions_found if str(version.get("Version")).isdigit()]
     return Function(settings, tags, tuple(sorted(numbered, key=lambda version: -int(version["Version"]))))
 
 
@@ -138,27 +140,27 @@ def newest_version(account: Account, name: str) -> LambdaArn:
     """Return the ARN of the newest version of a function. Raises `ConfigurationError` if there is none."""
     arn = account.function_arn(check_name(name))
     account.set_subject(arn, "")
-    found = find_function(account, name)
-    if found is None or not found.versions:
-        missing = "function" if found is None else "published version of the function"
-        raise ConfigurationError(f"There is no {missing} '{name}' in {account.region}. Deploy it first.")
-    return LambdaArn(f"{arn}:{found.versions[0]['Version']}")
+    function = find_function(account, name)
+    if function is None or not function.versions:
+        missing_object = "function" if function is None else "published version of the function"
+        raise ConfigurationError(f"There is no {missing_object} '{name}' in {account.region}. Deploy it first.")
+    return LambdaArn(f"{arn}:{function.versions[0]['Version']}")
 
 
-def deployed_functions(account: Account, used: Collection[str]) -> list[tuple[str, Mapping[str, Any]]]:
+def deployed_functions(account: Account, used_arns: Collection[str]) -> list[tuple[str, Mapping[str, Any]]]:
     """Return the name and the settings of each function of a deployment; `used` are ARNs of functions that jobs use."""
     # Read the tags only of these functions and of those with the role of a deployment: there may be thousands of
     # others.
-    names = {arn.split(":")[6] for arn in used if arn.count(":") >= 6}  # noqa: PLR2004 - the parts of an ARN
-    found: list[tuple[str, Mapping[str, Any]]] = []
+    names = {arn.split(":")[6] for arn in used_arns if arn.count(":") >= 6}  # noqa: PLR2004 - the parts of an ARN
+    functions: list[tuple[str, Mapping[str, Any]]] = []
     for each in account.list_all("lambda", "ListFunctions", "Functions"):
         if ROLE_PATH not in str(each.get("Role", "")) and each.get("FunctionName") not in names:
             continue
         response = account.get_or_none("lambda", "ListTags", Resource=each["FunctionArn"]) or {}  # it may be gone
         tags = response.get("Tags", {})
         if tags.get(MANAGED) == "reward":
-            found.append((str(tags.get(OWNER) or each.get("FunctionName")), each))
-    return found
+            functions.append((str(tags.get(OWNER) or each.get("FunctionName")), each))
+    return functions
 
 
 def unmanaged_function_error(arn: str, owner: str, advice: str) -> ConfigurationError:
@@ -169,39 +171,39 @@ def unmanaged_function_error(arn: str, owner: str, advice: str) -> Configuration
     )
 
 
-def function_steps(account: Account, found: Function | None, desired: DesiredFunction) -> list[PlannedStep]:
+def function_steps(account: Account, function: Function | None, target: DesiredFunction) -> list[PlannedStep]:
     """Return the steps that create or update the function and publish a version.
 
     The last step waits until Lambda has carried out the others, raises if Lambda could not, and returns the
     configuration of the version.
     """
-    if found is None:
+    if function is None:
         hidden = ("Role", "Environment")
-        settings = ", ".join(f"{name}: {value}" for name, value in desired.settings.items() if name not in hidden)
-        details = (_describe_size(desired), settings)
+        settings = ", ".join(f"{name}: {value}" for name, value in target.settings.items() if name not in hidden)
+        details = (_describe_size(target), settings)
         needs = ("lambda:CreateFunction", "lambda:TagResource", *_PASS_ROLE)
-        step = Step("create", "function", desired.arn, details, needs)
-        creation = PlannedStep(step, lambda: _create(account, desired))
-        return [*_upload_steps(account, desired), creation, _publish_step(account, desired)]
-    if not is_ours(found.tags, desired.name):
-        raise unmanaged_function_error(desired.arn, desired.name, _OTHER_NAME)
-    changes = [*_code_steps(account, found, desired), *_settings_steps(account, found, desired)]
-    planned = [*changes, *tag_steps(account, "lambda", desired.arn, found.tags, desired.tags)]
-    if not planned:
-        planned.append(PlannedStep(Step("leave", "function", desired.arn)))
-    published = found.versions[0] if found.versions else None
-    outdated = () if changes or published is None else _outdated_settings(found, published, desired)
-    if changes or published is None or outdated:
-        return [*planned, _publish_step(account, desired, outdated)]
-    kept = Step("leave", "version", f"{desired.arn}:{published['Version']}")
-    return [*planned, PlannedStep(kept, lambda: published)]
+        step = Step("create", "function", target.arn, details, needs)
+        creation = PlannedStep(step, lambda: _create(account, target))
+        return [*_upload_steps(account, target), creation, _publish_step(account, target)]
+    if not is_ours(function.tags, target.name):
+        raise unmanaged_function_error(target.arn, target.name, _OTHER_NAME)
+    changes = [*_code_steps(account, function, target), *_settings_steps(account, function, target)]
+    planned_steps = [*changes, *tag_steps(account, "lambda", target.arn, function.tags, target.tags)]
+    if not planned_steps:
+        planned_steps.append(PlannedStep(Step("leave", "function", target.arn)))
+    newest = function.versions[0] if function.versions else None
+    outdated = () if changes or newest is None else _outdated_settings(function, newest, target)
+    if changes or newest is None or outdated:
+        return [*planned_steps, _publish_step(account, target, outdated)]
+    version_step = Step("leave", "version", f"{target.arn}:{newest['Version']}")
+    return [*planned_steps, PlannedStep(version_step, lambda: newest)]
 
 
 def prune_steps(
-    account: Account, found: Function | None, name: str, keep: int, used: Collection[str], *, publishes: bool
+    account: Account, function: Function | None, name: str, keep: int, used_arns: Collection[str], *, publishes: bool
 ) -> list[PlannedStep]:
     """Return the steps that delete old versions, except those that a running job or an alias uses."""
-    surplus = [str(version["Version"]) for version in (found.versions if found else ())[keep - publishes :]]
+    surplus = [str(version["Version"]) for version in (function.versions if function else ())[keep - publishes :]]
     if not surplus:
         return []
     aliases: dict[str, str] = {}
@@ -209,27 +211,27 @@ def prune_steps(
         routing: Mapping[str, Any] = alias.get("RoutingConfig") or {}
         weighted: Mapping[str, float] = routing.get("AdditionalVersionWeights") or {}
         aliases.update(dict.fromkeys((str(alias["FunctionVersion"]), *weighted), str(alias["Name"])))
-    planned: list[PlannedStep] = []
+    planned_steps: list[PlannedStep] = []
     for version in surplus:
         arn = f"{account.function_arn(name)}:{version}"
-        if version in used or version in aliases:
-            reason = "a running job uses it" if version in used else f"the alias {aliases[version]} uses it"
-            planned.append(PlannedStep(Step("leave", "version", arn, (reason,))))
+        if version in used_arns or version in aliases:
+            reason = "a running job uses it" if version in used_arns else f"the alias {aliases[version]} uses it"
+            planned_steps.append(PlannedStep(Step("leave", "version", arn, (reason,))))
             continue
         target = {"FunctionName": name, "Qualifier": version}
-        planned.append(account.plan_step("delete", "version", arn, (), "lambda:DeleteFunction", **target))
-    return planned
+        planned_steps.append(account.plan_step("delete", "version", arn, (), "lambda:DeleteFunction", **target))
+    return planned_steps
 
 
-def _upload_steps(account: Account, desired: DesiredFunction) -> list[PlannedStep]:
+def _upload_steps(account: Account, target: DesiredFunction) -> list[PlannedStep]:
     """Return the step that puts a package into S3, if it is too large for a request."""
-    key = desired.object_key
+    key = target.object_key
     if key is None:
         return []
-    details = (f"{len(desired.package.content):,} bytes, too many for a request; Lambda copies it, and it stays",)
-    step = Step("create", "object", f"s3://{desired.bucket}/{key}", details, ("s3:PutObject", "s3:GetObject"))
-    parameters: dict[str, Any] = {"Bucket": desired.bucket, "Key": key, "ExpectedBucketOwner": account.id}
-    return [PlannedStep(step, lambda: account.call("s3", "PutObject", Body=desired.package.content, **parameters))]
+    details = (f"{len(target.package.content):,} bytes, too many for a request; Lambda copies it, and it stays",)
+    step = Step("create", "object", f"s3://{target.bucket}/{key}", details, ("s3:PutObject", "s3:GetObject"))
+    parameters: dict[str, Any] = {"Bucket": target.bucket, "Key": key, "ExpectedBucketOwner": account.id}
+    return [PlannedStep(step, lambda: account.call("s3", "PutObject", Body=target.package.content, **parameters))]
 
 
 def delete_function_steps(account: Account, name: str) -> list[PlannedStep]:
@@ -250,16 +252,16 @@ def is_conflict(error: APIStatusError) -> bool:
     return deleted or error.code in _CONFLICTS or "codesha256" in error.message.lower()
 
 
-def _outdated_settings(found: Function, published: Mapping[str, Any], desired: DesiredFunction) -> tuple[str, ...]:
+def _outdated_settings(function: Function, newest: Mapping[str, Any], target: DesiredFunction) -> tuple[str, ...]:
     """Describe how the newest version differs from the desired function, without values that may be secret."""
-    version = published["Version"]
-    managed = _differences(published, {**desired.code, **desired.settings})
-    others = [
+    version = newest["Version"]
+    managed = _differences(newest, {**target.code, **target.settings})
+    changed_settings = [
         name
         for name in _UNMANAGED_SETTINGS
-        if _comparable_value(found.settings, name) != _comparable_value(published, name)
+        if _comparable_value(function.settings, name) != _comparable_value(newest, name)
     ]
-    return (*managed, *(f"{name}: not as in version {version}" for name in others))
+    return (*managed, *(f"{name}: not as in version {version}" for name in changed_settings))
 
 
 def _comparable_value(settings: Mapping[str, Any], name: str) -> Any:
@@ -273,51 +275,51 @@ def _comparable_value(settings: Mapping[str, Any], name: str) -> Any:
     return value or None
 
 
-def _code_steps(account: Account, found: Function, desired: DesiredFunction) -> list[PlannedStep]:
-    differences = _differences(found.settings, desired.code)
+def _code_steps(account: Account, function: Function, target: DesiredFunction) -> list[PlannedStep]:
+    differences = _differences(function.settings, target.code)
     if not differences:
         return []
 
     def apply() -> object:
-        _wait_until_settled(account, desired.name)
-        code = {**desired.code_parameters, "Architectures": [desired.package.architecture]}
-        account.call_when_ready("lambda", "UpdateFunctionCode", FunctionName=desired.name, **code)
-        return _settings_when_ready(account, desired.name)
+        _wait_until_settled(account, target.name)
+        code = {**target.code_parameters, "Architectures": [target.package.architecture]}
+        account.call_when_ready("lambda", "UpdateFunctionCode", FunctionName=target.name, **code)
+        return _settings_when_ready(account, target.name)
 
-    details = (_describe_size(desired), *differences)
-    step = Step("change", "code", desired.arn, details, ("lambda:UpdateFunctionCode",))
-    return [*_upload_steps(account, desired), PlannedStep(step, apply)]
+    details = (_describe_size(target), *differences)
+    step = Step("change", "code", target.arn, details, ("lambda:UpdateFunctionCode",))
+    return [*_upload_steps(account, target), PlannedStep(step, apply)]
 
 
-def _settings_steps(account: Account, found: Function, desired: DesiredFunction) -> list[PlannedStep]:
-    changed = {name: value for name, value in desired.settings.items() if found.settings.get(name) != value}
-    if not changed:
+def _settings_steps(account: Account, function: Function, target: DesiredFunction) -> list[PlannedStep]:
+    changes = {name: value for name, value in target.settings.items() if function.settings.get(name) != value}
+    if not changes:
         return []
 
     def apply() -> None:
-        _wait_until_settled(account, desired.name)
-        update = partial(account.call, "lambda", "UpdateFunctionConfiguration", FunctionName=desired.name, **changed)
-        _call_with_role(desired, lambda: retry_until_accepted(update, is_busy))
+        _wait_until_settled(account, target.name)
+        update = partial(account.call, "lambda", "UpdateFunctionConfiguration", FunctionName=target.name, **changes)
+        _call_with_role(target, lambda: retry_until_accepted(update, is_busy))
 
-    needs = ("lambda:UpdateFunctionConfiguration", *(_PASS_ROLE if "Role" in changed else ()))
-    return [PlannedStep(Step("change", "settings", desired.arn, _differences(found.settings, changed), needs), apply)]
+    needs = ("lambda:UpdateFunctionConfiguration", *(_PASS_ROLE if "Role" in changes else ()))
+    return [PlannedStep(Step("change", "settings", target.arn, _differences(function.settings, changes), needs), apply)]
 
 
-def _create(account: Account, desired: DesiredFunction) -> None:
+def _create(account: Account, target: DesiredFunction) -> None:
     parameters: dict[str, Any] = {
-        "FunctionName": desired.name,
-        **desired.settings,
-        "Architectures": [desired.package.architecture],
-        "Code": desired.code_parameters,
+        "FunctionName": target.name,
+        **target.settings,
+        "Architectures": [target.package.architecture],
+        "Code": target.code_parameters,
         "Description": _DESCRIPTION,
-        "Tags": dict(desired.tags),
+        "Tags": dict(target.tags),
     }
-    _call_with_role(desired, lambda: account.call("lambda", "CreateFunction", **parameters))
+    _call_with_role(target, lambda: account.call("lambda", "CreateFunction", **parameters))
 
 
-def _call_with_role(desired: DesiredFunction, call: Callable[[], object]) -> None:
+def _call_with_role(target: DesiredFunction, call: Callable[[], object]) -> None:
     """Call Lambda until it can assume the role. The trust policy of a created role is relaxed once."""
-    relax = desired.relax_trust
+    relax = target.relax_trust
     try:
         retry_until_accepted(call, is_too_early, ROLE_SECONDS if relax is None else SHORT_SECONDS)
     except APIStatusError as error:
@@ -328,24 +330,24 @@ def _call_with_role(desired: DesiredFunction, call: Callable[[], object]) -> Non
         retry_until_accepted(call, is_too_early, MAX_SECONDS - SHORT_SECONDS)
 
 
-def _publish_step(account: Account, desired: DesiredFunction, reasons: tuple[str, ...] = ()) -> PlannedStep:
+def _publish_step(account: Account, target: DesiredFunction, reasons: tuple[str, ...] = ()) -> PlannedStep:
     def apply() -> object:
-        parameters: dict[str, Any] = {"FunctionName": desired.name, "CodeSha256": desired.package.code_sha256}
-        revision = _settings_when_ready(account, desired.name).get("RevisionId")
+        parameters: dict[str, Any] = {"FunctionName": target.name, "CodeSha256": target.package.code_sha256}
+        revision = _settings_when_ready(account, target.name).get("RevisionId")
         parameters.update({"RevisionId": revision} if revision else {})
         publish = partial(account.call, "lambda", "PublishVersion", expect=("Version",), **parameters)
-        made = retry_until_accepted(publish, lambda error: isinstance(error, NotFoundError))
-        published = _settings_when_ready(account, desired.name, str(made["Version"]))
-        if published.get("CodeSha256") != desired.package.code_sha256:
+        version = retry_until_accepted(publish, lambda error: isinstance(error, NotFoundError))
+        published = _settings_when_ready(account, target.name, str(version["Version"]))
+        if published.get("CodeSha256") != target.package.code_sha256:
             raise ConflictError(
-                f"Version {made['Version']} of {desired.name} has the code of another deployment that ran at the same "
-                "time. Run it again.",
+                f"Version {version['Version']} of {target.name} has the code of another deployment that ran at the "
+                "same time. Run it again.",
                 status=409,
                 code="ResourceConflictException",
             )
         return published
 
-    return PlannedStep(Step("create", "version", f"{desired.arn}:…", reasons, ("lambda:PublishVersion",)), apply)
+    return PlannedStep(Step("create", "version", f"{target.arn}:…", reasons, ("lambda:PublishVersion",)), apply)
 
 
 def _wait_until_settled(account: Account, name: str, version: str | None = None) -> dict[str, Any]:
@@ -383,14 +385,14 @@ def _settings_when_ready(account: Account, name: str, version: str | None = None
     return settings
 
 
-def _differences(settings: Mapping[str, Any], desired: Mapping[str, Any]) -> tuple[str, ...]:
+def _differences(settings: Mapping[str, Any], target: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(
         _VARIABLES_CHANGE if name == "Environment" else describe_difference(name, settings.get(name), value)
-        for name, value in desired.items()
+        for name, value in target.items()
         if settings.get(name) != value
     )
 
 
-def _describe_size(desired: DesiredFunction) -> str:
-    package = desired.package
+def _describe_size(target: DesiredFunction) -> str:
+    package = target.package
     return f"{len(package.files)} files, {len(package.content):,} bytes, {package.architecture}"

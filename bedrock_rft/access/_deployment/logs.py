@@ -148,11 +148,11 @@ class _Tally:
         text = line.message
         if text.startswith("{"):
             try:
-                found: object = json.loads(text)
+                content: object = json.loads(text)
             except (ValueError, RecursionError):
                 return
-            if isinstance(found, dict):
-                self._add_json(line.stream, cast("dict[str, Any]", found))
+            if isinstance(content, dict):
+                self._add_json(line.stream, cast("dict[str, Any]", content))
         elif match := _REQUEST.match(text):
             if match[1] == "START":
                 self.current[line.stream] = match[2]
@@ -169,23 +169,27 @@ class _Tally:
         elif text.startswith("INIT_REPORT") and "Status: timeout" in text:
             self.slow_start = True
 
-    def _add_json(self, stream: str, found: Mapping[str, Any]) -> None:
-        record = found.get("record")
+    def _add_json(self, stream: str, content: Mapping[str, Any]) -> None:
+        record = content.get("record")
         if isinstance(record, dict):
             fields = cast("dict[str, Any]", record)
             request, status = str(fields.get("requestId", "")), fields.get("status")
-            if found.get("type") == "platform.start":
+            if content.get("type") == "platform.start":
                 self.current[stream] = request
-            elif found.get("type") == "platform.report":
+            elif content.get("type") == "platform.report":
                 metrics = cast("Mapping[str, float]", fields.get("metrics") or {})
                 values = {name: float(metrics[key]) for key, name in _REPORT_NAMES.items() if key in metrics}
                 self._report(request, values, status, fields.get("errorType"))
-            elif found.get("type") == "platform.initReport" and status == "timeout":
+            elif content.get("type") == "platform.initReport" and status == "timeout":
                 self.slow_start = True
         # An error that the runtime wrote; older runtimes write `log_level`.
-        elif found.get("level", found.get("log_level")) == "ERROR" and "errorType" in found and "logger" not in found:
-            self.failed[str(found.get("requestId") or self.current.get(stream, stream))] = str(found["errorType"])
-        elif match := _TIMEOUT_LINE.search(str(found.get("message", ""))):
+        elif (
+            content.get("level", content.get("log_level")) == "ERROR"
+            and "errorType" in content
+            and "logger" not in content
+        ):
+            self.failed[str(content.get("requestId") or self.current.get(stream, stream))] = str(content["errorType"])
+        elif match := _TIMEOUT_LINE.search(str(content.get("message", ""))):
             self._time_out(match[1], float(match[2]))
 
     def _report(self, request: str, values: Mapping[str, float], status: str | None, error_type: str | None) -> None:
@@ -212,7 +216,7 @@ def summarize(function: str, lines: Iterable[LogLine]) -> LogSummary:
         times.append(line.at)
         with suppress(TypeError, ValueError, AttributeError):  # the function may print anything
             tally.add(line)
-    failed = {request: kind for request, kind in tally.failed.items() if request not in tally.timed_out}
+    error_types = {request: kind for request, kind in tally.failed.items() if request not in tally.timed_out}
     reports = tally.reports
     starts = [sum(one.get(name, 0.0) for name in ("Init Duration", "Restore Duration")) / 1000 for one in reports]
     pairs = zip(reports, starts, strict=True)
@@ -221,14 +225,14 @@ def summarize(function: str, lines: Iterable[LogLine]) -> LogSummary:
     first, last = (f"{datetime.fromtimestamp(at, timezone.utc):%Y-%m-%d %H:%M}" for at in ends)
     figures: dict[str, Any] = {
         "invocations": len(reports),
-        "failed": len(failed),
+        "failed": len(error_types),
         "timeouts": len(tally.timed_out),
         "cold_starts": len(cold),
         "durations": tuple(sorted(one.get("Duration", 0.0) / 1000 for one in reports)),
         "starts": tuple(sorted(cold)),
         "memory_used": max((int(one.get("Max Memory Used", 0)) for one in reports), default=None),
         "memory": max((int(one.get("Memory Size", 0)) for one in reports), default=None),
-        "error_types": dict(Counter(failed.values()).most_common()),
+        "error_types": dict(Counter(error_types.values()).most_common()),
         "timeout": tally.limit,
         "period": f"from {first} to {last} UTC" if times else "",
     }
@@ -239,16 +243,16 @@ def summarize(function: str, lines: Iterable[LogLine]) -> LogSummary:
 
 
 def _summary_findings(
-    function: str, found: LogSummary, ends: tuple[float, float], *, slow_start: bool
+    function: str, log: LogSummary, ends: tuple[float, float], *, slow_start: bool
 ) -> Iterator[Finding]:
-    if not found.invocations:
+    if not log.invocations:
         reason = "the log has no REPORT line in this period; it lags behind by seconds"
         remedy = "Wait, or read more of the log with since="
         yield Finding("unknown", "no_invocations", f"No invocation of {function} ended", reason, remedy)
         return
-    yield from _failure_findings(found)
-    yield _memory_finding(found)
-    longest = found.starts[-1] if found.starts else 0.0
+    yield from _failure_findings(log)
+    yield _memory_finding(log)
+    longest = log.starts[-1] if log.starts else 0.0
     if slow_start or longest > _MAX_START_SECONDS:
         summary = f"An instance took more than {_MAX_START_SECONDS:.0f} s to start"
         reason = "Lambda then starts it again, within the time of the invocation"
@@ -264,28 +268,28 @@ def _summary_findings(
     yield Finding("unknown", "throttles", "The number of throttled invocations is unknown", reason, f"Run: {command}")
 
 
-def _failure_findings(found: LogSummary) -> Iterator[Finding]:
-    if found.timeouts:
-        after = f" after {found.timeout:g} s" if found.timeout else ""
-        summary = f"{found.timeouts:,} of {found.invocations:,} invocations timed out{after}"
+def _failure_findings(log: LogSummary) -> Iterator[Finding]:
+    if log.timeouts:
+        limit_text = f" after {log.timeout:g} s" if log.timeout else ""
+        summary = f"{log.timeouts:,} of {log.invocations:,} invocations timed out{limit_text}"
         remedy = "Deploy with a longer timeout= (900 s at most), or make the reward faster or async"
         yield Finding("error", "timeouts", summary, "their rollouts have no reward", remedy)
-    if found.failed:
-        kinds = ", ".join(f"{kind} {count:,}" for kind, count in found.error_types.items())
-        summary = f"{found.failed:,} of {found.invocations:,} invocations failed"
+    if log.failed:
+        kinds = ", ".join(f"{kind} {count:,}" for kind, count in log.error_types.items())
+        summary = f"{log.failed:,} of {log.invocations:,} invocations failed"
         remedy = "Read the tracebacks in the log, and run rewards.check on the reward"
         yield Finding("error", "errors", summary, f"their rollouts have no reward. By type: {kinds}", remedy)
-    if not found.timeouts and not found.failed:
-        yield Finding("ok", "no_failures", f"All {found.invocations:,} invocations succeeded")
+    if not log.timeouts and not log.failed:
+        yield Finding("ok", "no_failures", f"All {log.invocations:,} invocations succeeded")
 
 
-def _memory_finding(found: LogSummary) -> Finding:
-    used, limit = found.memory_used or 0, found.memory or 0
-    summary = f"The function used up to {used:,} of {limit:,} MB"
+def _memory_finding(log: LogSummary) -> Finding:
+    megabytes, limit = log.memory_used or 0, log.memory or 0
+    summary = f"The function used up to {megabytes:,} of {limit:,} MB"
     remedy = f"Deploy with memory={min(2 * limit, _MAX_MEMORY)}, or hold less data in memory"
-    if _OUT_OF_MEMORY in found.error_types or used >= limit:
+    if _OUT_OF_MEMORY in log.error_types or megabytes >= limit:
         return Finding("error", "out_of_memory", summary, "Lambda ends an instance that needs more", remedy)
-    if used > _HIGH_MEMORY_SHARE * limit:
+    if megabytes > _HIGH_MEMORY_SHARE * limit:
         return Finding("warning", "little_memory", summary, "Lambda ends an instance that needs more", remedy)
     return Finding("ok", "memory", summary)
 
@@ -332,8 +336,8 @@ class LogReader:
 
     def _fetch(self) -> Iterator[LogLine]:
         parameters = {"logGroupName": f"{LOG_GROUPS}{self._name}", "startTime": int(self._start * 1000)}
-        found = self._account.get_or_none("logs", "FilterLogEvents", pages=True, **parameters) or {}
-        for one in found.get("events", ()):
+        response = self._account.get_or_none("logs", "FilterLogEvents", pages=True, **parameters) or {}
+        for one in response.get("events", ()):
             text = str(one.get("message", "")).rstrip("\n")
             at, stream = one.get("timestamp", 0) / 1000, str(one.get("logStreamName", ""))
             yield LogLine(str(one.get("eventId", "")), at, text, stream)

@@ -80,22 +80,22 @@ def check_tags(tags: Mapping[str, str] | None, name: str) -> dict[str, str]:
 
 
 def tag_steps(
-    account: Account, service: str, arn: str, present: Mapping[str, str], desired: Mapping[str, str]
+    account: Account, service: str, arn: str, current: Mapping[str, str], target: Mapping[str, str]
 ) -> list[PlannedStep]:
     """Return the steps that set the tags of a function or a role, and that remove only tags of earlier deployments."""
     if service == "iam":
         kind, noun, resource = "role", "Role", {"RoleName": arn.rpartition("/")[2]}
     else:
         kind, noun, resource = "function", "Resource", {"Resource": arn}
-    record = present.get(GIVEN_TAGS, "")
+    record = current.get(GIVEN_TAGS, "")
     earlier = {record[start : start + _KEY_HASH] for start in range(0, len(record), _KEY_HASH)}
-    missing = [key for key, value in desired.items() if present.get(key) != value]
-    outdated = [key for key in present if key not in desired and (key == GIVEN_TAGS or _hash_key(key) in earlier)]
-    tags: Any = dict(desired) if service == "lambda" else [{"Key": key, "Value": desired[key]} for key in desired]
+    changes = [key for key, value in target.items() if current.get(key) != value]
+    outdated = [key for key in current if key not in target and (key == GIVEN_TAGS or _hash_key(key) in earlier)]
+    tags: Any = dict(target) if service == "lambda" else [{"Key": key, "Value": target[key]} for key in target]
 
     steps: list[PlannedStep] = []
-    if missing:
-        detail, call = f"tags: {', '.join(missing)}", f"{service}:Tag{noun}"
+    if changes:
+        detail, call = f"tags: {', '.join(changes)}", f"{service}:Tag{noun}"
         steps.append(account.plan_step("change", kind, arn, [detail], call, **resource, Tags=tags))
     if outdated:
         detail, call = f"tags no longer given: {', '.join(outdated)}", f"{service}:Untag{noun}"

@@ -88,7 +88,7 @@ class Plan(ShortRepr):
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
         """Return the plan as JSON text with its verdict, and write it to `path` if given."""
-        found = {
+        content = {
             "title": self.title,
             "verdict": self.verdict,
             "done": self.done,
@@ -96,7 +96,7 @@ class Plan(ShortRepr):
             "steps": [asdict(step) for step in self.steps],
             "policies": {title: policy.document() for title, policy in self.policies},
         }
-        return write_text(json.dumps(found, indent=2), path)
+        return write_text(json.dumps(content, indent=2), path)
 
     def to_cloudformation(self, path: str | os.PathLike[str] | None = None) -> str:
         """Return a CloudFormation template in JSON with the function, the role and its permissions.
@@ -131,9 +131,9 @@ class Plan(ShortRepr):
         return f"<pre>{chr(10).join(map(escape_html, str(self).splitlines()))}</pre>"
 
 
-def describe_difference(name: str, present: object, desired: object) -> str:
+def describe_difference(name: str, current: object, target: object) -> str:
     """Return a line that shows the current and the planned value of a setting."""
-    return f"{name}: {_format_value(present)} → {_format_value(desired)}"
+    return f"{name}: {_format_value(current)} → {_format_value(target)}"
 
 
 def _format_value(value: object) -> str:

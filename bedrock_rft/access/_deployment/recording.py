@@ -25,11 +25,11 @@ def inspect_bucket(
     """Return whether a bucket exists in an account and region, and why; `head_bucket` returns a response or failure."""
     response = head_bucket(Bucket=bucket, ExpectedBucketOwner=account)
     if isinstance(response, Mapping):
-        found = sanitize_line(str(response.get("BucketRegion") or ""), 40)
-        if found == region:
+        bucket_region = sanitize_line(str(response.get("BucketRegion") or ""), 40)
+        if bucket_region == region:
             return "ok", f"in {region}, of account {account}"
-        reason = f"its region is {found or 'not known'}, and the function's is {region}"
-        return ("error" if found else "unknown"), reason
+        reason = f"its region is {bucket_region or 'not known'}, and the function's is {region}"
+        return ("error" if bucket_region else "unknown"), reason
     if response == "not_found":
         return "error", "it does not exist"
     if response == "denied":
@@ -80,8 +80,8 @@ def merge_variables(settings: Mapping[str, Any], record: RolloutLog | None, code
     """Return the function's environment variables with those of the recording; None if no variable changes."""
     # None if Lambda does not show the variables, because an update would replace all of them.
     environment: Mapping[str, Any] = settings.get("Environment") or {}
-    present: Mapping[str, str] = environment.get("Variables") or {}
-    wanted = {name: value for name, value in present.items() if name not in VARIABLES}
+    current: Mapping[str, str] = environment.get("Variables") or {}
+    target = {name: value for name, value in current.items() if name not in VARIABLES}
     if record is not None:
-        wanted |= {LOCATION_VARIABLE: record.location, PACKAGE_HASH_VARIABLE: code_sha256}
-    return None if wanted == present or "Error" in environment else wanted
+        target |= {LOCATION_VARIABLE: record.location, PACKAGE_HASH_VARIABLE: code_sha256}
+    return None if target == current or "Error" in environment else target

@@ -67,25 +67,25 @@ class Role:
 
 def find_role(account: Account, name: str) -> Role | None:
     """Return the existing role, or None if it does not exist."""
-    found = account.get_or_none("iam", "GetRole", expect=("Role",), RoleName=name)
-    if found is None:
+    response = account.get_or_none("iam", "GetRole", expect=("Role",), RoleName=name)
+    if response is None:
         return None
-    role = found["Role"]
+    role = response["Role"]
     names = list(account.list_all("iam", "ListRolePolicies", "PolicyNames", RoleName=name))
-    attached = account.list_all("iam", "ListAttachedRolePolicies", "AttachedPolicies", RoleName=name)
+    managed_policies = account.list_all("iam", "ListAttachedRolePolicies", "AttachedPolicies", RoleName=name)
     inline = None
     if POLICY in names:
         policy = {"RoleName": name, "PolicyName": POLICY}
         inline = account.get_or_none("iam", "GetRolePolicy", expect=("PolicyDocument",), **policy)
     command = f"aws iam {{}} --role-name {name} {{}}"
-    others = [command.format("delete-role-policy", f"--policy-name {each}") for each in names if each != POLICY]
-    others += [command.format("detach-role-policy", f"--policy-arn {each['PolicyArn']}") for each in attached]
+    commands = [command.format("delete-role-policy", f"--policy-name {each}") for each in names if each != POLICY]
+    commands += [command.format("detach-role-policy", f"--policy-arn {each['PolicyArn']}") for each in managed_policies]
     return Role(
         role["Arn"],
         role.get("AssumeRolePolicyDocument") or {},
         inline and inline["PolicyDocument"],
         {tag["Key"]: tag["Value"] for tag in role.get("Tags", ())},
-        tuple(others),
+        tuple(commands),
         role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn"),
     )
 
@@ -98,102 +98,108 @@ def unmanaged_role_error(arn: str, owner: str) -> ConfigurationError:
     )
 
 
-def role_steps(account: Account, found: Role | None, desired: DesiredRole) -> list[PlannedStep]:
+def role_steps(account: Account, role: Role | None, target: DesiredRole) -> list[PlannedStep]:
     """Return the steps that create the role, or change it to the desired role."""
-    if found is None:
-        return [_creation_step(account, desired), _policy_step(account, desired, "create")]
-    if not is_ours(found.tags, desired.owner):
-        raise unmanaged_role_error(found.arn, desired.owner)
-    planned = _role_change_steps(account, found, desired)
-    if not planned:
-        details = (
-            [f"its permissions boundary stays: {found.boundary}"] if found.boundary and not desired.boundary else []
-        )
-        if found.trust == desired.relaxed_trust.document():
+    if role is None:
+        return [_creation_step(account, target), _policy_step(account, target, "create")]
+    if not is_ours(role.tags, target.owner):
+        raise unmanaged_role_error(role.arn, target.owner)
+    planned_steps = _role_change_steps(account, role, target)
+    if not planned_steps:
+        details = [f"its permissions boundary stays: {role.boundary}"] if role.boundary and not target.boundary else []
+        if role.trust == target.relaxed_trust.document():
             details.append("its trust policy has no aws:SourceArn")
-        planned.append(PlannedStep(Step("leave", "role", found.arn, tuple(details))))
-    if found.permissions is None:
-        planned.append(_policy_step(account, desired, "create"))
-    elif found.permissions != desired.permissions.document():
-        planned.append(_policy_step(account, desired, "change", _policy_changes(found, desired)))
+        planned_steps.append(PlannedStep(Step("leave", "role", role.arn, tuple(details))))
+    if role.permissions is None:
+        planned_steps.append(_policy_step(account, target, "create"))
+    elif role.permissions != target.permissions.document():
+        planned_steps.append(_policy_step(account, target, "change", _policy_changes(role, target)))
     else:
-        planned.append(PlannedStep(Step("leave", "policy", POLICY)))
-    if found.others:
-        others = ("not attached by deploy, so they stay. To remove them:", *found.others)
-        planned.append(PlannedStep(Step("leave", "policies", "others", others)))
-    return planned
+        planned_steps.append(PlannedStep(Step("leave", "policy", POLICY)))
+    if role.others:
+        details_of_others = ("not attached by deploy, so they stay. To remove them:", *role.others)
+        planned_steps.append(PlannedStep(Step("leave", "policies", "others", details_of_others)))
+    return planned_steps
 
 
-def _role_change_steps(account: Account, found: Role, desired: DesiredRole) -> list[PlannedStep]:
+def _role_change_steps(account: Account, role: Role, target: DesiredRole) -> list[PlannedStep]:
     def change(detail: str, operation: str, **parameters: Any) -> PlannedStep:
         call = f"iam:{operation}"
-        return account.plan_step("change", "role", found.arn, [detail], call, RoleName=desired.name, **parameters)
+        return account.plan_step("change", "role", role.arn, [detail], call, RoleName=target.name, **parameters)
 
-    planned: list[PlannedStep] = []
-    if found.trust not in (desired.trust.document(), desired.relaxed_trust.document()):
-        document = desired.trust.json(indent=None)
-        planned.append(change("trust policy", "UpdateAssumeRolePolicy", PolicyDocument=document))
-    planned += tag_steps(account, "iam", found.arn, found.tags, desired.tags)
-    if desired.boundary is not None and desired.boundary != found.boundary:
-        detail = f"permissions boundary: {found.boundary or 'none'} → {desired.boundary}"
-        planned.append(change(detail, "PutRolePermissionsBoundary", PermissionsBoundary=desired.boundary))
-    return planned
+    planned_steps: list[PlannedStep] = []
+    if role.trust not in (target.trust.document(), target.relaxed_trust.document()):
+        document = target.trust.json(indent=None)
+        planned_steps.append(change("trust policy", "UpdateAssumeRolePolicy", PolicyDocument=document))
+    planned_steps += tag_steps(account, "iam", role.arn, role.tags, target.tags)
+    if target.boundary is not None and target.boundary != role.boundary:
+        detail = f"permissions boundary: {role.boundary or 'none'} → {target.boundary}"
+        planned_steps.append(change(detail, "PutRolePermissionsBoundary", PermissionsBoundary=target.boundary))
+    return planned_steps
 
 
-def relax_trust(account: Account, desired: DesiredRole) -> Step:
+def relax_trust(account: Account, target: DesiredRole) -> Step:
     """Let Lambda assume the role for every function of the account, and return the step that reports it."""
     # Lambda may be unable to assume a role with `aws:SourceArn`, which AWS documents for other cases only.
-    document = desired.relaxed_trust.json(indent=None)
-    account.call_when_ready("iam", "UpdateAssumeRolePolicy", RoleName=desired.name, PolicyDocument=document)
+    document = target.relaxed_trust.json(indent=None)
+    account.call_when_ready("iam", "UpdateAssumeRolePolicy", RoleName=target.name, PolicyDocument=document)
     detail = "trust policy: without aws:SourceArn, because Lambda could not assume the role with it"
-    return Step("change", "role", desired.arn, (detail,), ("iam:UpdateAssumeRolePolicy",))
+    return Step("change", "role", target.arn, (detail,), ("iam:UpdateAssumeRolePolicy",))
 
 
-def delete_role_steps(account: Account, name: str, found: Role) -> list[PlannedStep]:
+def delete_role_steps(account: Account, name: str, existing_role: Role) -> list[PlannedStep]:
     """Return the steps that delete a role."""
-    if found.others:
+    if existing_role.others:
         raise ConfigurationError(
-            f"The role {sanitize_line(found.arn, 300)} has policies that deploy did not attach. Nothing was deleted. "
-            f"Remove them first: {'; '.join(sanitize_line(command, 300) for command in found.others)}."
+            f"The role {sanitize_line(existing_role.arn, 300)} has policies that deploy did not attach. Nothing was "
+            f"deleted. Remove them first: {'; '.join(sanitize_line(command, 300) for command in existing_role.others)}."
         )
     role = {"RoleName": name}
     policy = account.plan_step("delete", "policy", POLICY, (), "iam:DeleteRolePolicy", **role, PolicyName=POLICY)
-    deletion = account.plan_step("delete", "role", found.arn, (), "iam:DeleteRole", **role)
-    return [deletion] if found.permissions is None else [policy, deletion]
+    deletion = account.plan_step("delete", "role", existing_role.arn, (), "iam:DeleteRole", **role)
+    return [deletion] if existing_role.permissions is None else [policy, deletion]
 
 
-def _creation_step(account: Account, desired: DesiredRole) -> PlannedStep:
+def _creation_step(account: Account, target: DesiredRole) -> PlannedStep:
     role: dict[str, Any] = {
-        "RoleName": desired.name,
+        "RoleName": target.name,
         "Path": ROLE_PATH,
-        "AssumeRolePolicyDocument": desired.trust.json(indent=None),
+        "AssumeRolePolicyDocument": target.trust.json(indent=None),
         "Description": _DESCRIPTION,
-        "Tags": [{"Key": key, "Value": value} for key, value in desired.tags.items()],
+        "Tags": [{"Key": key, "Value": value} for key, value in target.tags.items()],
     }
     details = ["if Lambda cannot assume it, its trust policy is changed once to the one without aws:SourceArn"]
     needs = ["iam:CreateRole", "iam:TagRole", "iam:UpdateAssumeRolePolicy"]
-    if desired.boundary:
-        details.append(f"permissions boundary: {desired.boundary}")
+    if target.boundary:
+        details.append(f"permissions boundary: {target.boundary}")
         needs.append("iam:PutRolePermissionsBoundary")
-        role["PermissionsBoundary"] = desired.boundary
-    step = Step("create", "role", desired.arn, tuple(details), tuple(needs))
+        role["PermissionsBoundary"] = target.boundary
+    step = Step("create", "role", target.arn, tuple(details), tuple(needs))
     return PlannedStep(step, lambda: account.call("iam", "CreateRole", **role))
 
 
-def _policy_step(account: Account, desired: DesiredRole, action: Action, details: Sequence[str] = ()) -> PlannedStep:
-    policy = {"PolicyName": POLICY, "PolicyDocument": desired.permissions.json(indent=None)}
-    return account.plan_step(action, "policy", POLICY, details, "iam:PutRolePolicy", RoleName=desired.name, **policy)
+def _policy_step(account: Account, target: DesiredRole, action: Action, details: Sequence[str] = ()) -> PlannedStep:
+    policy = {"PolicyName": POLICY, "PolicyDocument": target.permissions.json(indent=None)}
+    return account.plan_step(action, "policy", POLICY, details, "iam:PutRolePolicy", RoleName=target.name, **policy)
 
 
-def _policy_changes(found: Role, desired: DesiredRole) -> tuple[str, ...]:
+def _policy_changes(role: Role, target: DesiredRole) -> tuple[str, ...]:
     """Describe the permissions that the policy gains and loses."""
-    statements: Any = (found.permissions or {}).get("Statement", ())
-    present = _index_by_content(
+    statements: Any = (role.permissions or {}).get("Statement", ())
+    current_statements = _index_by_content(
         [cast("dict[str, Any]", statements)] if isinstance(statements, dict) else list(statements)
     )
-    wanted = _index_by_content(desired.permissions.document()["Statement"])
-    gained = [f"gains {_describe_statement(statement)}" for key, statement in wanted.items() if key not in present]
-    lost = [f"loses {_describe_statement(statement)}" for key, statement in present.items() if key not in wanted]
+    target_statements = _index_by_content(target.permissions.document()["Statement"])
+    gained = [
+        f"gains {_describe_statement(statement)}"
+        for key, statement in target_statements.items()
+        if key not in current_statements
+    ]
+    lost = [
+        f"loses {_describe_statement(statement)}"
+        for key, statement in current_statements.items()
+        if key not in target_statements
+    ]
     return (*gained, *lost)
 
 

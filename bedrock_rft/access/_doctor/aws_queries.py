@@ -128,12 +128,12 @@ class Aws:
         """The identity of the credentials; queried once."""
         with self._lock:
             if self._identity is None:
-                found = self("sts", "get_caller_identity")
-                if isinstance(found, QueryFailure):
-                    self._identity = found
+                response = self("sts", "get_caller_identity")
+                if isinstance(response, QueryFailure):
+                    self._identity = response
                 else:
-                    arn = sanitize_line(str(found["Arn"]), 300)
-                    self._identity = CallerIdentity(arn, str(found.get("Account", "")))
+                    arn = sanitize_line(str(response["Arn"]), 300)
+                    self._identity = CallerIdentity(arn, str(response.get("Account", "")))
             return self._identity
 
     def resource_policy(self, arn: str) -> Mapping[str, Any] | QueryFailure:
@@ -216,10 +216,10 @@ def simulate(
 def _decision(action: str, resource: str, result: Mapping[str, Any] | None) -> Decision:
     if result is None:
         return Decision(action, resource, "unknown", "the simulation has no result for this action")
-    missing = [sanitize_line(str(key), 60) for key in result.get("MissingContextValues", ())]
+    missing_keys = [sanitize_line(str(key), 60) for key in result.get("MissingContextValues", ())]
     verdict = result.get("EvalDecision")
-    if missing:
-        reason = f"the decision depends on {', '.join(missing)}, which has no value in the simulation"
+    if missing_keys:
+        reason = f"the decision depends on {', '.join(missing_keys)}, which has no value in the simulation"
         return Decision(action, resource, "unknown", reason)
     if verdict == "allowed":
         return Decision(action, resource, "allowed", "according to IAM's policy simulation")
@@ -235,6 +235,6 @@ def _denial_reason(result: Mapping[str, Any]) -> str:
         return _BOUNDARY
     if result.get("EvalDecision") == "explicitDeny":
         policies = [str(match.get("SourcePolicyId", "")) for match in result.get("MatchedStatements", ())]
-        named = [sanitize_line(policy, 60) for policy in policies if policy]
-        return f"{_EXPLICIT} by {', '.join(named) or 'a policy'}"
+        names = [sanitize_line(policy, 60) for policy in policies if policy]
+        return f"{_EXPLICIT} by {', '.join(names) or 'a policy'}"
     return "no policy of the identity allows it"

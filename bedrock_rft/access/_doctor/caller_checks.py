@@ -37,8 +37,8 @@ def check_caller(identity: CallerIdentity | QueryFailure, origin: str, *, signs:
         if identity.was_not_sent:
             return Finding("unknown", "who", unknown, identity.text)
         if signs and identity.kind == "credentials":
-            late = re.search("Signature|RequestExpired|Skewed", identity.code)
-            clock = "Synchronise this machine's clock (NTP). If it is right: " if late else ""
+            is_time_error = re.search("Signature|RequestExpired|Skewed", identity.code)
+            clock = "Synchronise this machine's clock (NTP). If it is right: " if is_time_error else ""
             remedy = f"{clock}Renew the credentials from {origin}."
             return Finding("error", "who", "AWS does not accept these credentials", str(identity), remedy)
         return Finding("unknown", "who", unknown, str(identity))
@@ -50,9 +50,9 @@ def check_caller(identity: CallerIdentity | QueryFailure, origin: str, *, signs:
     return Finding("ok", "who", f"{source} {identity.arn}", f"credentials from {origin}")
 
 
-def unknown_permissions_finding(needed: Policy, reason: str, remedy: str = "") -> Finding:
+def unknown_permissions_finding(policy: Policy, reason: str, remedy: str = "") -> Finding:
     """Return the finding for permissions that could not be checked."""
-    names = ", ".join(action.partition(":")[2] for action in needed.actions)
+    names = ", ".join(action.partition(":")[2] for action in policy.actions)
     return Finding("unknown", "permissions", f"Not known whether the identity is allowed to: {names}", reason, remedy)
 
 
@@ -82,7 +82,7 @@ class _Simulation:
 def check_permissions(
     query: AwsQuery,
     identity: CallerIdentity,
-    needed: Policy,
+    policy: Policy,
     context: Mapping[str, str],
     *,
     reward: LambdaArn | None = None,
@@ -91,30 +91,30 @@ def check_permissions(
 ) -> Iterator[Finding]:
     """Check that an identity has the permissions of a policy, on every resource that its requests use."""
     if identity.is_root:
-        yield unknown_permissions_finding(needed, "IAM cannot simulate the root user of an account")
+        yield unknown_permissions_finding(policy, "IAM cannot simulate the root user of an account")
         return
     principal = resolve_principal(query, identity.arn, identity.role)
     if isinstance(principal, QueryFailure):
         remedy = f"Allow it: {allow_statement(('iam:GetRole',), ('*',))}"
-        yield unknown_permissions_finding(needed, f"the ARN of the role is not known: {principal}", remedy)
+        yield unknown_permissions_finding(policy, f"the ARN of the role is not known: {principal}", remedy)
         return
     simulation = _Simulation(query, principal, context, models)
-    targets = [_resources(statement, reward) for statement in needed.statement]
+    targets = [_resources(statement, reward) for statement in policy.statement]
     decisions: list[Decision] = []
     for resource in dict.fromkeys(resource for resources in targets for resource in resources):
         actions = [
             action
-            for statement, resources in zip(needed.statement, targets, strict=True)
+            for statement, resources in zip(policy.statement, targets, strict=True)
             if resource in resources
             for action in statement.action
         ]
         result = simulation.decide(actions, resource)
         if isinstance(result, QueryFailure):
-            failed = result.finding("permissions", "", "iam:SimulatePrincipalPolicy", principal)
-            yield unknown_permissions_finding(needed, f"IAM's policy simulation failed: {result}", failed.remedy)
+            failure = result.finding("permissions", "", "iam:SimulatePrincipalPolicy", principal)
+            yield unknown_permissions_finding(policy, f"IAM's policy simulation failed: {result}", failure.remedy)
             return
         decisions += result
-    for statement, resources in zip(needed.statement, targets, strict=True):
+    for statement, resources in zip(policy.statement, targets, strict=True):
         decided = [each for each in decisions if each.action in statement.action and each.resource in resources]
         if _INVOKE in statement.action and reward is not None:
             yield _invoke_finding(simulation, statement, decided[0], reward, resource_policy)

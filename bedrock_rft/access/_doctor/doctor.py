@@ -169,16 +169,16 @@ class _Examination:
         """Run all checks, with their coroutines on this event loop, without blocking the loop."""
         import asyncio
 
-        loop, started = asyncio.get_running_loop(), list[Future[list[Finding]]]()
+        loop, futures = asyncio.get_running_loop(), list[Future[list[Finding]]]()
 
         def step(coroutine: Coroutine[Any, Any, list[Finding]]) -> list[Finding]:
-            started.append(asyncio.run_coroutine_threadsafe(coroutine, loop))
-            return started[-1].result()
+            futures.append(asyncio.run_coroutine_threadsafe(coroutine, loop))
+            return futures[-1].result()
 
         try:
             return await transport.run(lambda: self.run(transport, step, wait=True))
         finally:
-            for future in started:
+            for future in futures:
                 future.cancel()
 
     def _report(self, findings: list[Finding], aws: Aws) -> Report:
@@ -215,24 +215,30 @@ class _Examination:
         account = self.reward.account if self.reward else ""
         if not isinstance(identity, QueryFailure):
             account = identity.account
-        needed = caller_policy(
+        needed_policy = caller_policy(
             region, account or _NO_ACCOUNT, reward=self.reward, project=self.config.project, api_key=not signs
         )
         if isinstance(identity, QueryFailure):
             reason = str(identity) if identity.was_not_sent else f"the caller's identity is not known: {identity}"
             yield unknown_permissions_finding(
-                needed, reason, self._policy_remedy("Compare with", account, api_key=not signs)
+                needed_policy, reason, self._policy_remedy("Compare with", account, api_key=not signs)
             )
         elif not signs and not self._key_was_made_with(aws):
             reason = "an API key does not name its owner, and these AWS credentials may belong to someone else"
             remedy = "Run the doctor with the credentials that the key was made from: Client(auth='aws')."
-            yield unknown_permissions_finding(needed, reason, remedy)
+            yield unknown_permissions_finding(needed_policy, reason, remedy)
         else:
             context = {} if signs else {"bedrock-mantle:BearerTokenType": "SHORT_TERM"}
             policy = aws.resource_policy(self.reward) if self.reward else None
             has_policy = policy is not None and not (isinstance(policy, QueryFailure) and policy.is_missing)
             yield from check_permissions(
-                aws, identity, needed, context, reward=self.reward, models=self.models, resource_policy=has_policy
+                aws,
+                identity,
+                needed_policy,
+                context,
+                reward=self.reward,
+                models=self.models,
+                resource_policy=has_policy,
             )
 
     def _policy_remedy(self, verb: str, account: str, *, api_key: bool) -> str:
@@ -278,8 +284,8 @@ class _Examination:
             return
         name = role.rpartition("/")[2]
         yield role_checks.check_trust(role, arn, aws("iam", "get_role", RoleName=name))
-        attached = aws("iam", "list_attached_role_policies", RoleName=name)
-        yield from role_checks.check_wide_policies(role, arn, self.judges, attached)
+        role_policies = aws("iam", "list_attached_role_policies", RoleName=name)
+        yield from role_checks.check_wide_policies(role, arn, self.judges, role_policies)
         yield from role_checks.check_role_permissions(aws, role, arn, self.judges, record)
 
     def _check_unqualified_policy(

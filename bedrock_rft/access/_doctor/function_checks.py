@@ -314,8 +314,8 @@ def check_network(
         return
     service = f"com.amazonaws.{arn.region}.bedrock-runtime"
     in_vpc = {"Name": "vpc-id", "Values": [str(vpc)]}
-    named = {"Name": "service-name", "Values": [service]}
-    endpoints = query("ec2", "describe_vpc_endpoints", Filters=[in_vpc, named])
+    for_service = {"Name": "service-name", "Values": [service]}
+    endpoints = query("ec2", "describe_vpc_endpoints", Filters=[in_vpc, for_service])
     routes = query("ec2", "describe_route_tables", Filters=[in_vpc])
     if not isinstance(endpoints, QueryFailure) and any(
         str(endpoint.get("State", "")).lower() == "available" for endpoint in endpoints.get("VpcEndpoints", ())

@@ -72,10 +72,10 @@ def check_wide_policies(
             summary = "The managed policies of the function's role cannot be read"
             yield response.finding("role_powers", summary, "iam:ListAttachedRolePolicies", role)
         return
-    attached = response.get("AttachedPolicies", ())
+    policies = response.get("AttachedPolicies", ())
     wide = {
         str(policy.get("PolicyName")): sanitize_line(str(policy.get("PolicyArn", "")), 300)
-        for policy in attached
+        for policy in policies
         if policy.get("PolicyName") in _WIDE_POLICIES
     }
     if not wide:
@@ -101,23 +101,23 @@ def check_role_permissions(
     for statement in execution_policy(arn, judges=judges, record=record).statement:
         code = f"role_{statement.sid}".lower()
         decisions: list[Decision] = []
-        unread: QueryFailure | None = None
+        profile_failure: QueryFailure | None = None
         for resource, context in _requests(query, statement, arn.region):
             if isinstance(resource, QueryFailure):
-                unread = resource
+                profile_failure = resource
                 continue
             result = simulate(query, role, statement.action, resource, context)
             if isinstance(result, QueryFailure):
                 summary = f"Not known whether the function's role is allowed to: {', '.join(statement.action)}"
-                failed = result.finding(code, summary, "iam:SimulatePrincipalPolicy", role)
-                yield replace(failed, reason=f"IAM's policy simulation failed: {result}")
+                failure = result.finding(code, summary, "iam:SimulatePrincipalPolicy", role)
+                yield replace(failure, reason=f"IAM's policy simulation failed: {result}")
                 return
             decisions += result
         finding = _statement_finding(statement, code, decisions)
-        if unread is not None and finding.level == "ok":
+        if profile_failure is not None and finding.level == "ok":
             summary = f"Not known whether {finding.summary[0].lower()}{finding.summary[1:]} in every region"
             profiles = statement.condition["ArnEquals"]["bedrock:InferenceProfileArn"]
-            finding = unread.finding(code, summary, "bedrock:GetInferenceProfile", *profiles)
+            finding = profile_failure.finding(code, summary, "bedrock:GetInferenceProfile", *profiles)
         yield finding
 
 
@@ -137,15 +137,15 @@ def _requests(
     else:
         for profile in statement.condition["ArnEquals"]["bedrock:InferenceProfileArn"]:
             context = {"bedrock:InferenceProfileArn": profile}
-            found = query("bedrock", "get_inference_profile", inferenceProfileIdentifier=profile)
-            if not isinstance(found, QueryFailure):
-                for model in found.get("models", ()):
+            response = query("bedrock", "get_inference_profile", inferenceProfileIdentifier=profile)
+            if not isinstance(response, QueryFailure):
+                for model in response.get("models", ()):
                     yield sanitize_line(str(model.get("modelArn", "")), 300), context
                 continue
             for resource in statement.resource:
                 if profile.endswith(resource.rpartition("/")[2]) or resource.endswith("*"):
                     yield resource.replace(":bedrock:*:", f":bedrock:{region}:").replace("*", "any"), context
-            yield found, context
+            yield response, context
 
 
 _OPTIONAL_TASKS = {"OwnLog": "write its log", "Rollouts": "record rollouts"}
@@ -201,11 +201,11 @@ def evaluate_trust(document: object, reward: LambdaArn) -> TrustDecision:
     if not isinstance(document, Mapping):
         return TrustDecision("denied", "the role has no trust policy")
     statements: Any = cast("Mapping[str, Any]", document).get("Statement", [])
-    listed = cast("Sequence[Any]", statements) if isinstance(statements, (list, tuple)) else [statements]
+    statement_list = cast("Sequence[Any]", statements) if isinstance(statements, (list, tuple)) else [statements]
     bare, _ = function_arns(reward)
     # Without a qualifier a job invokes $LATEST.
     sources = (bare, reward if reward.qualifier else f"{bare}:$LATEST")
-    first, second = (_evaluate(listed, {**_CONTEXT, _ACCOUNT: reward.account, _SOURCE: arn}) for arn in sources)
+    first, second = (_evaluate(statement_list, {**_CONTEXT, _ACCOUNT: reward.account, _SOURCE: arn}) for arn in sources)
     if first.verdict == second.verdict:
         return first
     reason = "the policy distinguishes the function's versions, and not every form of aws:SourceArn passes"
@@ -215,7 +215,7 @@ def evaluate_trust(document: object, reward: LambdaArn) -> TrustDecision:
 def _evaluate(statements: Sequence[Any], context: Mapping[str, str]) -> TrustDecision:
     """Decide as IAM does: a Deny that applies wins, and without an Allow nothing is allowed."""
     allowed, may_allow, may_deny = False, "", ""
-    failed = "no statement names lambda.amazonaws.com with sts:AssumeRole"
+    denial_reason = "no statement names lambda.amazonaws.com with sts:AssumeRole"
     for statement in statements:
         if not isinstance(statement, Mapping):
             may_allow = may_deny = "a statement cannot be read"
@@ -234,12 +234,12 @@ def _evaluate(statements: Sequence[Any], context: Mapping[str, str]) -> TrustDec
         elif holds is None:
             may_allow = reason
         else:
-            failed = reason
+            denial_reason = reason
     if may_deny and (allowed or may_allow):
         return TrustDecision("unknown", may_deny)
     if allowed:
         return TrustDecision("allowed", "its trust policy allows it")
-    return TrustDecision("unknown", may_allow) if may_allow else TrustDecision("denied", failed)
+    return TrustDecision("unknown", may_allow) if may_allow else TrustDecision("denied", denial_reason)
 
 
 def _concerns_lambda(statement: Mapping[str, Any]) -> bool:
@@ -287,8 +287,8 @@ def _matches_pattern(pattern: str, text: str) -> bool:
 
 def _matches_arn(pattern: str, text: str) -> bool:
     """Match an ARN part by part: a wildcard does not cross the first five colons."""
-    wanted, found = pattern.split(":", 5), text.split(":", 5)
-    return len(wanted) == len(found) and all(map(_matches_pattern, wanted, found))
+    pattern_parts, text_parts = pattern.split(":", 5), text.split(":", 5)
+    return len(pattern_parts) == len(text_parts) and all(map(_matches_pattern, pattern_parts, text_parts))
 
 
 _MATCHERS: Mapping[str, Callable[[str, str], bool]] = {

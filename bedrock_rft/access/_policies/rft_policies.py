@@ -346,12 +346,12 @@ def judge_policy(models: Sequence[str], region: str, account: str | None = None)
     profiles: dict[str, str] = {}  # each with its model
     for model in models:
         arn = _PROFILE_ARN.fullmatch(model)
-        named = _PROFILE.fullmatch(arn["id"] if arn else model)
-        if arn is not None or named is not None:
+        profile_match = _PROFILE.fullmatch(arn["id"] if arn else model)
+        if arn is not None or profile_match is not None:
             place, profile = (arn["region"], arn["id"]) if arn else (region, model)
             full_arn = model if arn and arn["account"] else profile_arn(place, check_account(account), profile)
             # An application profile does not name its model.
-            profiles[full_arn] = model_arn(region, named["model"] if named else "*", anywhere=True)
+            profiles[full_arn] = model_arn(region, profile_match["model"] if profile_match else "*", anywhere=True)
         elif _OTHER.fullmatch(model):
             model_arns.append(model)
         elif _JUDGE.fullmatch(model):

@@ -193,11 +193,11 @@ class Inference:
         """Return a model's policy and the files of its job; None and no files for a base model."""
         if is_base_model(model):
             return None, ()
-        known = self._store.find_model(model)
-        job = None if known is None else self._store.get("job", known.job)
-        if known is None or job is None:
+        stored_model = self._store.find_model(model)
+        job = None if stored_model is None else self._store.get("job", stored_model.job)
+        if stored_model is None or job is None:
             raise ServiceError(404, f"There is no model '{model[:200]}'.", code="model_not_found", param="model")
-        return known.state, [file for file in (job["training_file"], job["validation_file"]) if file is not None]
+        return stored_model.state, [file for file in (job["training_file"], job["validation_file"]) if file is not None]
 
     def _prompt_positions(self, file: str) -> dict[str, int]:
         """Return the first position of each prompt in a file, by key; empty for another file."""

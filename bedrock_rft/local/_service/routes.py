@@ -150,8 +150,8 @@ class Jobs(_Resource):
         """
         body = validate_body(CreateJob, request.json)
         if not is_base_model(body.model):
-            known = ", ".join(sorted(KNOWN_MODELS))
-            message = f"The model '{body.model[:100]}' cannot be tuned. Use one of: {known}."
+            models = ", ".join(sorted(KNOWN_MODELS))
+            message = f"The model '{body.model[:100]}' cannot be tuned. Use one of: {models}."
             raise ServiceError(400, message, param="model")
         for name in ("training_file", "validation_file"):
             file = getattr(body, name)
@@ -205,10 +205,10 @@ class Jobs(_Resource):
     def cancel(self, _: Request, job: str) -> Response:
         """Handle `POST /fine_tuning/jobs/{id}/cancel`. The job cannot be resumed."""
         with self._store.transaction():
-            before = self._get("job", job)
+            job_before = self._get("job", job)
             payload = self._store.update_job(job, expect=ACTIVE, status="cancelled", finished_at=_now())
             if payload is None:
-                message = f"The job '{job}' cannot be cancelled: it is already {before['status']}."
+                message = f"The job '{job}' cannot be cancelled: it is already {job_before['status']}."
                 raise ServiceError(400, message, code="job_not_active")
             self._log(job, f"{LABEL}: the job was cancelled.")
         self._wake()
@@ -238,10 +238,10 @@ class Models(_Resource):
         """Handle `GET /models/{id}`, also for checkpoints."""
         if is_base_model(model):
             return json_response(_model(model, 0, model.partition(".")[0]))
-        known = self._store.find_model(model)
-        if known is None:
+        stored_model = self._store.find_model(model)
+        if stored_model is None:
             raise ServiceError(404, f"There is no model '{model[:200]}'.", code="model_not_found", param="model")
-        return json_response(_model(model, known.created, "local-service"))
+        return json_response(_model(model, stored_model.created, "local-service"))
 
 
 def _model(name: str, created: int, owner: str) -> dict[str, Any]:

@@ -99,14 +99,14 @@ def softmax(logits: Sequence[float], temperature: float = 1.0) -> list[float]:
 
 def keep_nucleus(probabilities: Sequence[float], top_p: float) -> list[float]:
     """Return the most likely probabilities, which together reach `top_p`, and 0 for all others."""
-    kept = [0.0] * len(probabilities)
+    nucleus = [0.0] * len(probabilities)
     total = 0.0
     for position in sorted(range(len(probabilities)), key=lambda index: -probabilities[index]):
         if total >= top_p:
             break
-        kept[position] = probabilities[position]
+        nucleus[position] = probabilities[position]
         total += probabilities[position]
-    return kept
+    return nucleus
 
 
 def most_likely(logits: Sequence[float]) -> int:
@@ -187,21 +187,21 @@ def candidates(records: Sequence[Record], index: int, gold: Gold | None = None) 
     # Wrong answers are right answers of other records. A record without a reference has no right answer. `gold` adds a
     # right and a wrong answer.
     full, final = _reference_answer(records[index])
-    found = _render("right", [(full, final)]) if final else []
-    found += _render("wrong", _wrong_answers(records, index, final))
-    found += _gold_candidates(records, index, gold) if gold is not None else []
+    options = _render("right", [(full, final)]) if final else []
+    options += _render("wrong", _wrong_answers(records, index, final))
+    options += _gold_candidates(records, index, gold) if gold is not None else []
     half = full[: len(full) // 2] if len(full) > _MAX_SHORT_CHARS else _OPENING
-    return [*found, Candidate("empty", ""), Candidate("truncated", half), Candidate("rambling", _RAMBLING)]
+    return [*options, Candidate("empty", ""), Candidate("truncated", half), Candidate("rambling", _RAMBLING)]
 
 
 def _gold_candidates(records: Sequence[Record], index: int, gold: Gold) -> list[Candidate]:
     right = _call_gold(gold, records[index])
-    found = [Candidate("right gold", right)] if right else []
+    options = [Candidate("right gold", right)] if right else []
     for attempt in range(1, _MAX_TRIES + 1):
         wrong = _call_gold(gold, records[_distant_index(index, attempt, len(records))])
         if wrong and wrong != right:
-            return [*found, Candidate("wrong gold", wrong)]
-    return found
+            return [*options, Candidate("wrong gold", wrong)]
+    return options
 
 
 def _call_gold(gold: Gold, record: Record) -> str:
@@ -237,12 +237,12 @@ def _render(kind: str, answers: Sequence[tuple[str, str]]) -> list[Candidate]:
 
 
 def _wrong_answers(records: Sequence[Record], index: int, right: str) -> list[tuple[str, str]]:
-    found: dict[tuple[str, str], None] = {}
+    answers: dict[tuple[str, str], None] = {}
     for attempt in range(1, _MAX_TRIES + 1):
         full, final = _reference_answer(records[_distant_index(index, attempt, len(records))])
         if final and final != right:
-            found[full, final] = None
-    return list(found)[:_MAX_WRONG]
+            answers[full, final] = None
+    return list(answers)[:_MAX_WRONG]
 
 
 def _reference_answer(record: Record) -> tuple[str, str]:
@@ -272,9 +272,9 @@ def _encode(value: object) -> str:
 
 def _final_answer(text: str) -> str:
     """Return the final answer of a solution: the text after ####, the last box, the last number or the last line."""
-    marked = text.rpartition("####")[2].strip()
-    if marked != text and marked:
-        return marked
+    after_hashes = text.rpartition("####")[2].strip()
+    if after_hashes != text and after_hashes:
+        return after_hashes
     boxes = _BOXED.findall(text)
     if boxes:
         return str(boxes[-1])

@@ -149,8 +149,8 @@ class JobRunner:
         for name in (arn, unqualified, arn.name):
             if name in (rewards or {}):
                 return cast("Mapping[str, RewardFunction]", rewards)[name]
-        started = "without a reward; pass reward=…" if rewards is None else f"with these: {', '.join(sorted(rewards))}"
-        message = f"Function not found: {arn}. The local service was started {started}."
+        startup = "without a reward; pass reward=…" if rewards is None else f"with these: {', '.join(sorted(rewards))}"
+        message = f"Function not found: {arn}. The local service was started {startup}."
         raise JobFailure("reward_function_not_found", message, _FUNCTION_FIELD)
 
     def _train(self, job: dict[str, Any], worker: JobWorker) -> None:
@@ -166,10 +166,10 @@ class JobRunner:
             gold=self._settings.gold,
             **{name: hyperparameters[name] for name in _TRAINER_SETTINGS},
         )
-        started = f"training has started: {trainer.total_steps} steps."
+        message = f"training has started: {trainer.total_steps} steps."
         reason = reward.isolate()
         warning = None if reason is None else _SHARED_PROCESS_WARNING.format(reason)
-        if job["status"] == "queued" and not self._change_status(job, "running", started, warning):
+        if job["status"] == "queued" and not self._change_status(job, "running", message, warning):
             return
         JobRun(self._store, job, trainer, worker, self._settings.pace).run()
 
@@ -231,7 +231,7 @@ class JobRun:
 
     def _write(self, checkpoint: dict[str, Any] | None) -> bool:
         """Store the steps since the last call; return False if the job is no longer running."""
-        started = time.monotonic()
+        start = time.monotonic()
         state = self._trainer.state()
         with self._store.transaction():
             if not self._is_running():
@@ -242,7 +242,7 @@ class JobRun:
                 self._add_checkpoint(checkpoint, state)
             self._store.save_progress(self._job["id"], self._progress._replace(state=state))
         self._pending_events = []
-        self._next_write = time.monotonic() + (time.monotonic() - started) * _WRITE_SHARE
+        self._next_write = time.monotonic() + (time.monotonic() - start) * _WRITE_SHARE
         return True
 
     def _is_running(self) -> bool:

@@ -102,10 +102,10 @@ class Trainer:
         if not self._validation:
             return {}
         # Use the same prompts every time, so that the means can be compared.
-        chosen = self._generator("validation").sample(
+        indices = self._generator("validation").sample(
             range(len(self._validation)), min(_MAX_VALIDATION_PROMPTS, len(self._validation))
         )
-        _, scores, lengths = self._sample(self._validation, chosen, 1, f"validation-{self.done}")
+        _, scores, lengths = self._sample(self._validation, indices, 1, f"validation-{self.done}")
         return {"validation_rewards_mean": _mean(scores), "validation_response_length_mean": _mean(lengths)}
 
     def state(self) -> str:

@@ -102,8 +102,8 @@ class Json(View):
             self._write("status", job.id, status=job.status, **model, **error)
 
     def _write(self, kind: str, job: str, content: str = "{}", **more: Any) -> None:
-        named = {"kind": kind, "job": job}  # first in each line, and not replaced by fields of the content
-        self._print(json.dumps(named | json.loads(content) | more | named, allow_nan=False))
+        head = {"kind": kind, "job": job}  # first in each line, and not replaced by fields of the content
+        self._print(json.dumps(head | json.loads(content) | more | head, allow_nan=False))
 
 
 def _summary(state: State) -> str:

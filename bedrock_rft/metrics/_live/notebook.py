@@ -57,8 +57,8 @@ def panel(state: State, now: float) -> str:
     model = escape_html(job.fine_tuned_model or job.model)
     width = min(100, 100 * step / total) if step and total else None
     values = [f"{escape_html(title)} <b>{value}</b>" for _, title, value in words.latest_values(state)]
-    shown = (*state.limits, *state.alarms)
-    alarms = findings_html((alarm.level, str(alarm)) for alarm in shown)
+    findings = (*state.limits, *state.alarms)
+    alarms = findings_html((alarm.level, str(alarm)) for alarm in findings)
     messages = "".join(f"<li>{escape_html(words.format_event(event))}</li>" for event in state.messages)
     rollouts = "".join(
         f"<li>{'<br>'.join([f'<b>{escape_html(result)}</b>', *map(escape_html, texts)])}</li>"

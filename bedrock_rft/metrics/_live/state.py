@@ -62,21 +62,23 @@ class State:
         reward_range: tuple[float, float] | None = (0.0, 1.0),
     ) -> tuple[State, Change]:
         """Return the state and the changes after a poll that found new events, oldest first, and all checkpoints."""
-        known = {one.id for one in self.metrics.checkpoints}
-        fresh = tuple(sorted((one for one in checkpoints if one.id not in known), key=lambda one: one.step_number or 0))
-        saved = (*self.metrics.checkpoints, *fresh)
-        measured, messages = list[StepMetrics](), list[Event]()
+        known_ids = {one.id for one in self.metrics.checkpoints}
+        new_checkpoints = tuple(
+            sorted((one for one in checkpoints if one.id not in known_ids), key=lambda one: one.step_number or 0)
+        )
+        all_checkpoints = (*self.metrics.checkpoints, *new_checkpoints)
+        new_steps, messages = list[StepMetrics](), list[Event]()
         for event in events:
-            found = event_metrics(event)
-            if found is None:
+            event_values = event_metrics(event)
+            if event_values is None:
                 messages.append(event)
             else:
-                measured.append(StepMetrics(found, event.created_at))
-        metrics, alarms = replace(self.metrics, job=job, checkpoints=saved), self.alarms
-        if measured:
-            steps, seen = merge_steps(events, self.metrics), (*self.metrics.times, *step_times(events))
-            metrics = replace(metrics, steps=steps, times=seen)
-        if measured or job.is_terminal:  # some checks need to know that no further step comes
+                new_steps.append(StepMetrics(event_values, event.created_at))
+        metrics, alarms = replace(self.metrics, job=job, checkpoints=all_checkpoints), self.alarms
+        if new_steps:
+            steps, times = merge_steps(events, self.metrics), (*self.metrics.times, *step_times(events))
+            metrics = replace(metrics, steps=steps, times=times)
+        if new_steps or job.is_terminal:  # some checks need to know that no further step comes
             health = metrics.health(thresholds, reward_range=reward_range)
             alarms = (*health.errors, *health.warnings)
         state = replace(
@@ -90,9 +92,9 @@ class State:
         change = Change(
             job,
             job.status if before is None or job.status != before.status else None,
-            tuple(measured),
+            tuple(new_steps),
             tuple(messages),
-            fresh,
+            new_checkpoints,
             tuple(alarm for alarm in alarms if alarm.code not in self._reported_codes),
         )
         return state, change
