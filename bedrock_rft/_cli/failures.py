@@ -160,7 +160,10 @@ def _handle(outcome: Outcome, error: Exception) -> int:
 
 def _print_usage_error(outcome: Outcome, error: click.ClickException) -> None:
     context = getattr(error, "ctx", None)
-    text = error.format_message()
+    text = error.format_message().replace("\n\t", " ")  # click writes each choice on its own line
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        print_error(error.format_message())
+        return
     if isinstance(error, click.NoSuchOption):
         near = f" Did you mean {error.possibilities[0]}?" if error.possibilities else ""
         text = f"There is no option {error.option_name}.{near}"

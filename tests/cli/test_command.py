@@ -141,6 +141,7 @@ def test_titles_and_facts_of_reports_are_wrapped_and_not_cut(service: LocalServi
         (("jobs", "create", "--new", "--name", "x"), "exclude each other"),
         (("jobs", "create"), "Missing option '--model', or the key 'model' in run.toml"),
         (("reward", "check", "reward.txt", "nowhere"), "nowhere"),
+        (("completion",), "Choose from: bash, zsh, fish"),
     ],
 )
 def test_a_wrong_command_line_exits_with_2(arguments: tuple[str, ...], said: str) -> None:
@@ -155,6 +156,13 @@ def test_a_wrong_command_line_exits_with_2(arguments: tuple[str, ...], said: str
         assert set(error) == {"type", "code", "message", "remedy", "request_id"}
         assert said in error["message"]
         assert error["remedy"]
+
+
+def test_a_noun_without_a_verb_prints_its_help() -> None:
+    for path, found, _ in every_command():
+        if isinstance(found, click.Group) and path != PROGRAM:
+            noun = path.split()[1:]
+            assert command(*noun) == Done(2, "", command(*noun, "--help").out), path
 
 
 def test_errors_of_the_service_have_their_request_id(service: LocalService) -> None:
