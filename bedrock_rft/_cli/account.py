@@ -12,6 +12,7 @@ from bedrock_rft._cli.settings import confirm, open_client, settings
 from bedrock_rft._cli.wording import for_shell
 
 _ARN = "ARN"
+_SECONDS = 20.0  # for all checks of the doctor
 
 
 @click.command(cls=Command, shape="bedrock_rft.Identity")
@@ -29,7 +30,7 @@ def whoami() -> None:
 @click.option("--reward", metavar=_ARN, help="The reward function.")
 @many("--model", "models", metavar="ID", help="A model to train.")
 @many("--judge", "judges", metavar="ID", help="A model that the reward invokes.")
-@click.option("--timeout", type=float, default=20.0, metavar="SECONDS", help="Seconds for all checks. Default: 20.")
+@click.option("--timeout", type=float, metavar="SECONDS", help="Seconds for all checks. Default: 20.")
 @click.option("--redacted", is_flag=True, help="Replace account ids, names and key ids, to publish the report.")
 @click.option("--live", is_flag=True, help="Compare the service with its documented facts, with a small file.")
 @click.option("--create-job", is_flag=True, help="With --live: also create a job, and cancel it.")
@@ -37,7 +38,7 @@ def doctor(
     reward: str | None,
     models: tuple[str, ...],
     judges: tuple[str, ...],
-    timeout: float,
+    timeout: float | None,
     redacted: bool,
     live: bool,
     create_job: bool,
@@ -53,6 +54,14 @@ def doctor(
 
     if create_job and not (live and reward):
         raise click.UsageError("--create-job needs --live and --reward.")
+    if live and (judges or timeout is not None):
+        raise click.UsageError("--judge and --timeout have no effect with --live. Leave them out, or leave out --live.")
+    if live and not create_job and (reward or models):
+        raise click.UsageError(
+            "With --live, --reward and --model are used only by --create-job. Leave them out, or add --create-job."
+        )
+    if live and len(models) > 1:
+        raise click.UsageError("--create-job creates one job. Pass one --model.")
     if create_job:
         confirm(
             "Create a job and cancel it at once? Training costs USD 80 an hour, by third-party copies of the price "
@@ -63,7 +72,9 @@ def doctor(
             model = models[0] if models else "openai.gpt-oss-20b"
             report: Any = access.live_check(client, create_job=create_job, reward=reward, model=model)
         else:
-            report = access.doctor(client, reward=reward, models=models, judges=judges, seconds=timeout)
+            report = access.doctor(
+                client, reward=reward, models=models, judges=judges, seconds=_SECONDS if timeout is None else timeout
+            )
             report = report.redacted() if redacted else report
     finish_report(report)
 
@@ -107,4 +118,5 @@ def inventory(*, no_checkpoints: bool, no_functions: bool) -> None:
     """
     with open_client() as client:
         found = client.inventory(checkpoints=not no_checkpoints, functions=not no_functions)
-    show(found, text=for_shell(str(found)), ids=[asset.id for asset in found.deletable])
+    value: Any = found.assets if settings().output == "csv" else found
+    show(value, text=for_shell(str(found)), ids=[asset.id for asset in found.deletable])

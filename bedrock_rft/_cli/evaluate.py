@@ -119,7 +119,7 @@ def show(report: str, html: str | None) -> None:
 )
 @click.option("--samples", type=int, default=0, metavar="N",
               help="Answers of the base model to each prompt; tokens are billed. Default: 0.")  # fmt: skip
-@click.option("--prompts", type=int, default=32, metavar="N", help="Prompts for the base model. Default: 32.")
+@click.option("--prompts", type=int, metavar="N", help="Prompts for the base model. Default: 32.")
 @click.option("--model", default="openai.gpt-oss-20b", metavar="ID",
               help="The base model. Default: openai.gpt-oss-20b.")  # fmt: skip
 @_seed_option
@@ -131,7 +131,15 @@ def show(report: str, html: str | None) -> None:
               help="The difficulty of the prompts, as 'eval run --difficulty' writes it.")  # fmt: skip
 @click.option("--record", metavar="LOCATION", help="Record the rollouts in this folder, or at s3://bucket/prefix.")
 @click.option("--html", metavar="PATH", help="Also write the report as an HTML page.")
-def rehearse(dataset: str, reward: str, samples: int, html: str | None, gold: str | None, **options: Any) -> None:
+def rehearse(
+    dataset: str,
+    reward: str,
+    samples: int,
+    prompts: int | None,
+    html: str | None,
+    gold: str | None,
+    **options: Any,
+) -> None:
     """Rehearse a job on this machine before it is billed.
 
     The file and the reward are checked, and the job runs on the local service.
@@ -139,6 +147,10 @@ def rehearse(dataset: str, reward: str, samples: int, html: str | None, gold: st
     """
     from bedrock_rft import rehearsal
 
+    if prompts is not None:
+        if not samples:
+            raise click.UsageError("--prompts is for the answers of --samples. Add --samples, or leave out --prompts.")
+        options["prompts"] = prompts
     hyperparameters = pop_hyperparameters(options)
     with open_client() if samples or not is_file(reward) else contextlib.nullcontext() as client:
         report = rehearsal.rehearse(

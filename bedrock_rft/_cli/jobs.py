@@ -210,9 +210,13 @@ def watch(
     """
     from bedrock_rft._cli.watching import watch_jobs
 
-    _print_how_to_resume("watch", job_ids)
     form = settings().output
     chosen = {"json": "json", "jsonl": "json", "quiet": "none"}.get(form, style)
+    if form == "csv":
+        raise click.UsageError("Statuses, steps and messages have no common columns, so they are no CSV. Use -o jsonl.")
+    if limits["rollouts"] and chosen in {"json", "none"}:
+        raise click.UsageError("--rollouts needs a view for people. 'bedrock-rft rollouts show -o jsonl' prints JSON.")
+    _print_how_to_resume("watch", job_ids)
     options: dict[str, Any] = {
         "timeout": timeout,
         "poll_interval": poll_interval,

@@ -131,15 +131,31 @@ def show_one(item: Any, fields: Columns, *, key: str = "id") -> None:
 
 
 def show(value: Any, *, text: str, ids: Sequence[str] = ()) -> None:
-    """Print a result: the value as JSON, its `ids` for `-o quiet`, otherwise its text."""
+    """Print a result: the value as JSON or as rows of CSV, its `ids` for `-o quiet`, otherwise its text."""
     form = settings().output
     if form == "quiet":
         for one in ids:
             print_text(sanitize_line(one))
     elif form in {"json", "jsonl"}:
         print_text(_dump(to_json(value), indent=2 if form == "json" else None))
+    elif form == "csv":
+        found = to_json(value)
+        rows = [dict(_flatten("", one)) for one in (cast("Any", found) if isinstance(found, list) else [found])]
+        if names := list(dict.fromkeys(name for row in rows for name in row)):
+            print_text(_csv_line(names))
+        for row in rows:
+            print_text(_csv_line(row.get(name, "") for name in names))
     else:
         print_text(text)
+
+
+def _flatten(name: str, value: Any) -> Iterator[tuple[str, object]]:
+    """Yield the columns of a JSON value: `cost.low` for a nested object, and JSON text for a list."""
+    if isinstance(value, dict) and value:
+        for key, each in cast("dict[str, Any]", value).items():
+            yield from _flatten(f"{name}.{key}" if name else key, each)
+    else:
+        yield name or "value", _dump(value) if isinstance(value, (list, dict, bool)) else _cell(value)
 
 
 def finish_report(report: Any) -> None:

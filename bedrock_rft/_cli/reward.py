@@ -78,7 +78,7 @@ _deploy_options = options(_function_options, _package_options)
 
 def _share_option(name: str, about: str) -> Callable[[F], F]:
     about = f"{about}; more is an error. Default: 0.25."
-    return click.option(name, type=click.FloatRange(0, 1), metavar="SHARE", default=0.25, help=about)
+    return click.option(name, type=click.FloatRange(0, 1), metavar="SHARE", help=about)
 
 
 @reward.command("new", shape='{"files"}')
@@ -146,7 +146,12 @@ def check(source: str, dataset: str, gold: str | None, cases: str | None, **give
     """
     from bedrock_rft import rewards
 
-    given |= {"gold": load_gold(gold), "cases": cases or ()}
+    shares = {name: given.pop(name) for name in ("max_false_positives", "max_false_negatives")}
+    shares = {name: share for name, share in shares.items() if share is not None}
+    if shares and not (given["accuracy"] or cases):
+        flag = f"--{next(iter(shares)).replace('_', '-')}"
+        raise click.UsageError(f"{flag} limits what --accuracy or --cases measures. Add one of them, or leave it out.")
+    given |= {"gold": load_gold(gold), "cases": cases or (), **shares}
     with _client_for(source) as client:
         report = rewards.check(_target(client, source), dataset, client=client, **given)
     finish_report(report)
@@ -156,11 +161,11 @@ def check(source: str, dataset: str, gold: str | None, cases: str | None, **give
 @_reward
 @click.argument("rows", metavar="FILE", type=click.Path(exists=True, dir_okay=False))
 @many("--answer", "answers", metavar="TEXT", help="An answer to the record of --line.")
-@click.option("--line", type=click.IntRange(1), metavar="N", default=1, help="The record to answer. Default: 1.")
+@click.option("--line", type=click.IntRange(1), metavar="N", help="The record to answer. Default: 1.")
 @click.option("--timeout", type=float, metavar="SECONDS", help="Seconds that an invocation may take.")
 @click.option("--resume", metavar="PATH", help="Keep the scores in PATH, and continue from PATH.")
 @click.option("--record", metavar="LOCATION", help="Record the answers in this folder, or at s3://bucket/prefix.")
-def score(source: str, rows: str, answers: tuple[str, ...], line: int, **given: Any) -> None:
+def score(source: str, rows: str, answers: tuple[str, ...], line: int | None, **given: Any) -> None:
     """Score answers with a reward.
 
     FILE holds JSON lines: records with an answer. With --answer, FILE holds
@@ -169,7 +174,10 @@ def score(source: str, rows: str, answers: tuple[str, ...], line: int, **given: 
     from bedrock_rft import datasets, rewards
 
     scored: Any = rows
+    if line is not None and not answers:
+        raise click.UsageError("--line is the record that --answer belongs to. Add --answer, or leave out --line.")
     if answers:
+        line = line or 1
         record = next(islice(datasets.read(rows), line - 1, None), None)
         if record is None:
             raise click.UsageError(f"{rows} has fewer than {line} records.")

@@ -174,8 +174,8 @@ class AsyncMonitoring(AsyncResource):
             on_limit: `warn` warns at 80 % of a limit and when it is reached. `cancel` also cancels the job when the
                 limit is reached: a cancelled job cannot be resumed, and it is not known whether it is billed.
             prices: prices to use; by default `bedrock_rft.costs.Prices.load()`.
-            rollouts: `s3://bucket/prefix` or a folder, to which the reward function records rollouts: a panel shows
-                three rollouts of the newest file, with the lowest, a middle and the highest reward.
+            rollouts: `s3://bucket/prefix` or a folder, to which the reward function records rollouts: panels and
+                lines of text show three rollouts of the newest file, with the lowest, a middle and the highest reward.
             advice: if Ctrl-C interrupts the call, print how to resume.
 
         Raises:

@@ -10,11 +10,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
-from support.command import ARN, command, every_command, score
+from support.command import ARN, Done, command, every_command, score
 from support.fault_server import Faults, status
 
-from bedrock_rft import Client
+from bedrock_rft import Client, access
+from bedrock_rft._cli.command import PROGRAM
 from bedrock_rft._core.version import __version__
 from bedrock_rft.local import LocalService
 
@@ -156,6 +158,33 @@ def test_a_wrong_command_line_exits_with_2(arguments: tuple[str, ...], said: str
         assert set(error) == {"type", "code", "message", "remedy", "request_id"}
         assert said in error["message"]
         assert error["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("reward check {file} {file} --max-false-positives 0.01", "--max-false-positives limits what --accuracy"),
+        ("reward score {file} {file} --line 2", "Add --answer, or leave out --line"),
+        ("rehearse {file} --reward {file} --prompts 4", "Add --samples, or leave out --prompts"),
+        ("doctor --live --model x", "are used only by --create-job"),
+        ("doctor --live --judge x", "have no effect with --live"),
+        ("jobs watch job-1 -o csv", "Use -o jsonl"),
+        ("jobs watch job-1 -o jsonl --rollouts folder", "--rollouts needs a view for people"),
+    ],
+)
+def test_an_option_without_effect_is_refused(words: str, said: str) -> None:
+    done = command(*[word.format(file=__file__) for word in words.split()])
+    assert (done.code, done.out) == (2, "")
+    assert said in " ".join(done.err.split())
+
+
+def test_results_that_are_no_tables_have_csv(service: LocalService) -> None:
+    found = list(csv.DictReader(io.StringIO(command("policy", "managed", "-o", "csv").out)))
+    assert [row["name"] for row in found] == [one.name for one in access.MANAGED_POLICIES]
+    [row] = csv.DictReader(io.StringIO(command("whoami", "-o", "csv").out))
+    assert row["region"] == service.region
+    command("files", "upload", "train.jsonl")
+    assert "file" in {row["kind"] for row in csv.DictReader(io.StringIO(command("inventory", "-o", "csv").out))}
 
 
 def test_a_noun_without_a_verb_prints_its_help() -> None:

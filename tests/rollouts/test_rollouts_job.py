@@ -18,6 +18,7 @@ from bedrock_rft import Client, rollouts
 from bedrock_rft.local import LocalTransport, Service
 from bedrock_rft.metrics._live.notebook import panel
 from bedrock_rft.metrics._live.state import State
+from bedrock_rft.metrics._live.view import view
 from bedrock_rft.metrics._live.words import rollout_lines
 from bedrock_rft.rollouts._latest import LatestRollouts
 
@@ -84,6 +85,19 @@ def test_texts_of_rollouts_are_made_safe_and_cut() -> None:
     assert "<script" not in html
     assert "\x1b" not in html
     assert "&lt;script&gt;" in html
+
+
+def test_lines_of_text_show_rollouts_when_they_change() -> None:
+    stream = io.StringIO()
+    plain = view("plain", stream)
+    change: Any = SimpleNamespace(messages=(), checkpoints=(), status=None, steps=(), alarms=())
+    for score in (0.25, 0.25, 0.5):
+        one: Any = SimpleNamespace(prompt="2 + 2?", answer="word " * 40, score=score, parts={}, error=None)
+        plain.show(State(rollouts=(one,)), change)
+    lines = stream.getvalue().splitlines()
+    assert [line.strip() for line in lines[::3]] == ["reward 0.25", "reward 0.5"]
+    assert len(lines) == 6
+    assert max(map(len, lines)) <= 80
 
 
 def test_rollouts_that_cannot_be_read_do_not_end_the_view(tmp_path: Path) -> None:

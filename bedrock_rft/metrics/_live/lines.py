@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import textwrap
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, TextIO
 
@@ -49,7 +50,12 @@ class View:
 
 
 class Plain(View):
-    """View with one line for each message and checkpoint, for the latest step of each poll, and for each alarm."""
+    """View with one line for each message and checkpoint, for the latest step of each poll, and for each alarm.
+
+    New rollouts are shown below the step.
+    """
+
+    _rollouts: Sequence[tuple[str, list[str]]] = ()
 
     def show(self, state: State, change: Change) -> None:
         """Write the changes."""
@@ -64,6 +70,7 @@ class Plain(View):
         if self._new_cost(state, change):
             for line in wrap(words.money(state, time.time()), indent=" " * _TIME_WIDTH, further=" " * _TIME_WIDTH):
                 self._print(line)
+        self._show_rollouts(state)
         for alarm in change.alarms:
             for line in wrap(f"{alarm.level}: {alarm}"):
                 self._print(line)
@@ -72,6 +79,15 @@ class Plain(View):
         """Print how to resume."""
         for line in words.resume_hint(job, seen=seen):
             self._print(line)
+
+    def _show_rollouts(self, state: State) -> None:
+        """Write the latest rollouts if they have changed, each text on one line, as the panel shows them."""
+        found = words.rollout_lines(state)
+        if found != self._rollouts:
+            self._rollouts = found
+            for result, texts in found:
+                for line in (result, *(f"  {text}" for text in texts)):
+                    self._print(clip(f"{'':{_TIME_WIDTH}}{line}"))
 
     def _print_with_time(self, text: str, at: float | None) -> None:
         lines = textwrap.wrap(text, WIDTH - _TIME_WIDTH, break_on_hyphens=False) or [""]
