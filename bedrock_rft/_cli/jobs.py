@@ -355,6 +355,7 @@ def _time_and_money(client: Any, job: Any) -> Columns:
         "elapsed": lambda _: f"{found.elapsed:.2f} hours" if found.elapsed is not None else None,
         "remaining": lambda _: format_hours(found.remaining) if found.remaining and found.remaining.high else None,
         "money": lambda _: f"{found.summary}; billing is not published, see: jobs cost" if found.summary else None,
+        "note": lambda _: found.note,
     }
 
 

@@ -6,6 +6,7 @@ import time
 from datetime import datetime
 from typing import Any
 
+from bedrock_rft._core.local_service import REHEARSAL, is_local
 from bedrock_rft._core.log import log
 from bedrock_rft.costs import Prices, Range
 from bedrock_rft.costs._inventory import Asset, Inventory
@@ -13,6 +14,7 @@ from bedrock_rft.errors import BedrockRFTError
 from bedrock_rft.types import Job
 
 _NO_DELETE = "AWS documents no way to delete the model"
+_LOCAL = "on the local service, so not billed"
 
 
 async def collect(client: Any, *, checkpoints: bool, functions: bool, prices: Prices | None) -> Inventory:
@@ -29,13 +31,14 @@ async def collect(client: Any, *, checkpoints: bool, functions: bool, prices: Pr
         assets.append(Asset("file", file.id, file.filename, file.created_at, file.bytes, None, delete, note))
     for job in jobs:
         note = f"{job.status}; a record that cannot be deleted" if job.is_terminal else f"{job.status}; may be billed"
+        note = f"{job.status}; {_LOCAL}" if is_local(job.id) else note
         cancel = "" if job.is_terminal else f"; client.jobs.cancel({job.id!r}) ends it for good"
         assets.append(Asset("job", job.id, job.model, job.created_at, note=note + cancel))
     for job in jobs:
         if job.fine_tuned_model:
             price = table.find("storage", job.model, region=client._session.config.region)
-            monthly = Range(price.amount, price.amount) if price else None
-            note = f"of job {job.id}; {_NO_DELETE}"
+            monthly = Range(price.amount, price.amount) if price and not is_local(job.id) else None
+            note = f"of job {job.id}; {_LOCAL if is_local(job.id) else _NO_DELETE}"
             assets.append(Asset("model", job.fine_tuned_model, job.model, job.finished_at, None, monthly, "", note))
     if checkpoints:
         for job in jobs:
@@ -44,6 +47,8 @@ async def collect(client: Any, *, checkpoints: bool, functions: bool, prices: Pr
         assets += await _functions(client, jobs, active, incomplete)
     basis = [f"prices: {table.notice or table.origin}", *_storage(table, jobs, client._session.config.region)]
     basis.append("not known: whether checkpoints and files are billed, and whether an unused model is billed")
+    if any(is_local(job.id) for job in jobs):
+        basis = [f"each job is {REHEARSAL}"]
     return Inventory(tuple(assets), time.time(), table.currency, tuple(incomplete), tuple(basis))
 
 
@@ -54,7 +59,7 @@ async def _checkpoints(client: Any, job: Job, incomplete: list[str]) -> list[Ass
         log.warning("the checkpoints of job %s could not be listed: %s", job.id, error)
         incomplete.append(f"checkpoints of job {job.id}: {error}")
         return []
-    note = f"of job {job.id}; {_NO_DELETE}"
+    note = f"of job {job.id}; {_LOCAL if is_local(job.id) else _NO_DELETE}"
     return [
         Asset("checkpoint", one.fine_tuned_model_checkpoint or one.id, job.model, one.created_at, note=note)
         for one in found

@@ -8,6 +8,7 @@ from contextlib import closing
 from functools import partial
 from typing import Any, cast
 
+from bedrock_rft._core.local_service import REHEARSAL, is_local
 from bedrock_rft._core.version import __version__
 from bedrock_rft._resources.base import AsyncResource
 from bedrock_rft._resources.files import AsyncFiles
@@ -64,7 +65,11 @@ async def build_record(
         evaluation=evaluation.to_dict() if evaluation is not None else None,
         cost=metrics.cost(prices=prices).to_dict(),
         software={"bedrock_rft": __version__, "openai": version("openai")},
-        service={"region": config.region, "endpoint": config.identity.base_url},
+        service={
+            "region": config.region,
+            "endpoint": config.identity.base_url,
+            **({"note": REHEARSAL} if is_local(job.id) else {}),
+        },
         unknown=tuple(unknown),
     )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bedrock_rft._core.findings import JsonReport, wrap
+from bedrock_rft._core.local_service import is_local
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.costs._ranges import Range, add, format_money
 
@@ -85,8 +86,10 @@ class Inventory(JsonReport):
     def __str__(self) -> str:
         kinds = list(dict.fromkeys(asset.kind for asset in self.assets))
         counts = ", ".join(f"{len(self.of(kind)):,} {kind}{'s' * (len(self.of(kind)) != 1)}" for kind in kinds)
-        money = format_money(self.monthly, self.currency)
-        lines = [*wrap(f"Inventory: {counts or 'nothing'}; {money} a month as far as known", indent="", further="  ")]
+        money = f"{format_money(self.monthly, self.currency)} a month as far as known"
+        if any(is_local(asset.id) for asset in (*self.of("file"), *self.of("job"))):
+            money = "on the local service, where nothing is billed"
+        lines = [*wrap(f"Inventory: {counts or 'nothing'}; {money}", indent="", further="  ")]
         for kind in kinds:
             found = self.of(kind)
             for asset in found[:_SHOWN]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bedrock_rft._core.findings import JsonReport, wrap
+from bedrock_rft._core.local_service import REHEARSAL, is_local
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.costs._pace import JobTimes
 from bedrock_rft.costs._prices import UNKNOWN, Prices
@@ -20,7 +21,8 @@ class Cost(JsonReport):
     """Time and cost of a job. Print it, or write it with `to_json`.
 
     Amounts are ranges, because the billing of training is not published: the lowest is for the exact time between the
-    first and the last step, the highest for whole hours from the creation of the job to its end.
+    first and the last step, the highest for whole hours from the creation of the job to its end. A job of the local
+    service costs nothing: its amounts are what a real job of this length would cost, and `note` says so.
 
     Attributes:
         job: the id of the job.
@@ -47,6 +49,12 @@ class Cost(JsonReport):
     currency: str
     basis: tuple[str, ...]
     unknown: tuple[str, ...] = UNKNOWN
+    _derived = ("note",)
+
+    @property
+    def note(self) -> str:
+        """A warning that the job ran on the local service; empty for jobs of the service itself."""
+        return f"{REHEARSAL}; amounts are those of a real job of this length" if is_local(self.job) else ""
 
     @property
     def summary(self) -> str:
@@ -54,16 +62,19 @@ class Cost(JsonReport):
         if self.so_far is None:
             return ""
         so_far = format_money(self.so_far, self.currency)
-        if self.at_end is None:
-            return f"{so_far} so far"
-        at_end = format_money(self.at_end, self.currency)
-        return at_end if self.at_end == self.so_far else f"{so_far} so far, {at_end} at the end"
+        text = f"{so_far} so far"
+        if self.at_end is not None:
+            at_end = format_money(self.at_end, self.currency)
+            text = at_end if self.at_end == self.so_far else f"{text}, {at_end} at the end"
+        return f"nothing is billed; a real job of this length: {text}" if self.note else text
 
     def __str__(self) -> str:
         job = sanitize_line(self.job, 60)
         lines = [*wrap(f"{job}, {sanitize_line(self.status, 30)}: {self.summary or 'cost unknown'}", indent="")]
+        lines += wrap(f"note: {self.note}") if self.note else []
         if self.elapsed is not None:
-            lines.append(f"  {self.elapsed:.2f} hours since its creation; {format_hours(self.training)} may be billed")
+            billed = "" if self.note else f"; {format_hours(self.training)} may be billed"
+            lines.append(f"  {self.elapsed:.2f} hours since its creation{billed}")
         if self.remaining is not None and self.remaining.high:
             lines.append(f"  {format_hours(self.remaining)} until the last step")
         lines += [line for each in self.basis for line in wrap(sanitize_line(each))]

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 
 from bedrock_rft._core.findings import Finding, Findings
+from bedrock_rft._core.local_service import is_local
 from bedrock_rft.metrics import _windows as windows
 from bedrock_rft.metrics._reward_health import Range, check_range, reward_finding
 from bedrock_rft.metrics._series import ROUNDING, TITLES, Run, is_validation
@@ -28,6 +29,7 @@ def health(run: Run, thresholds: Thresholds, reward_range: Range | None) -> Find
     """Return findings about the health of a job; `Metrics.health` describes the arguments."""
     if reward_range is not None:
         check_range(reward_range, ", or None if unknown")
+    title = f"Health of {run.name}{', a rehearsal on the local service' if run.job and is_local(run.job.id) else ''}"
     series = {name: run.series(name) for name in {**dict.fromkeys(run.names), **TITLES}}
     findings = list(_not_finite_findings(series))
     finite = {
@@ -44,7 +46,7 @@ def health(run: Run, thresholds: Thresholds, reward_range: Range | None) -> Find
                 f"a trend needs at least {thresholds.enough} steps",
             )
         )
-        return Findings(f"Health of {run.name}", tuple(findings))
+        return Findings(title, tuple(findings))
     last = max(step for points in finite.values() for step, _ in points)
     findings.append(_reward_trend_finding(finite[_REWARD], _progress(run, last), reward_range, thresholds))
     for name, check in ((_ENTROPY, _entropy_finding), (_GRADIENT, _gradient_finding), (_LENGTH, _length_finding)):
@@ -52,7 +54,7 @@ def health(run: Run, thresholds: Thresholds, reward_range: Range | None) -> Find
             findings.append(check(finite[name], thresholds))
     if len(finite[_ADVANTAGE]) >= thresholds.enough:
         findings.append(_advantages_finding(finite, max(last, run.total_steps or 0), reward_range, thresholds))
-    return Findings(f"Health of {run.name}", tuple(findings))
+    return Findings(title, tuple(findings))
 
 
 def _progress(run: Run, last: float) -> float | None:

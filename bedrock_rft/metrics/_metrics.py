@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
 from bedrock_rft._core.findings import WIDTH, JsonReport, clip, wrap
+from bedrock_rft._core.local_service import is_local
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.costs._ranges import format_money
 from bedrock_rft.errors import ConfigurationError, MissingExtraError
@@ -180,7 +181,8 @@ class Metrics(Table, Sequence[TrainingMetrics]):
         """Return the job and its progress in a few words."""
         job = self.job
         status, model = (sanitize_line(job.status, 40), sanitize_line(job.model, 40)) if job else ("", "")
-        return ", ".join(part for part in (self.name, status, self._progress(), model) if part)
+        local = "a rehearsal on the local service" if job and is_local(job.id) else ""
+        return ", ".join(part for part in (self.name, status, self._progress(), model, local) if part)
 
     def _progress(self) -> str:
         if not self.steps:
@@ -302,7 +304,11 @@ class Comparison(Table):
     @property
     def title(self) -> str:
         """Return a short title."""
-        return self.runs[0][1].title if len(self.runs) == 1 else f"{len(self.runs)} runs"
+        if len(self.runs) == 1:
+            return self.runs[0][1].title
+        local = sum(run.job is not None and is_local(run.job.id) for _, run in self.runs)
+        note = "" if not local else f" ({'all' if local == len(self.runs) else local} on the local service)"
+        return f"{len(self.runs)} runs{note}"
 
     def checkpoints(self) -> tuple[tuple[int, int], ...]:
         """Return the checkpoints as pairs of a job's index and a step."""
@@ -312,7 +318,8 @@ class Comparison(Table):
         if len(self.runs) == 1:
             return str(self.runs[0][1])
         width = max((min(len(sanitize_line(label)), _LABEL_WIDTH) for label, _ in self.runs), default=0)
-        lines = [f"{self.title}: first reward, mean of the last {_LAST_STEPS} steps, and highest"]
+        head = f"{self.title}: reward of the first step, mean of the last {_LAST_STEPS} steps, and highest"
+        lines = [*wrap(head, indent="", further="  ")]
         for label, run in self.runs:
             values = [value for _, value in run.series(_REWARD)]
             last = values[-_LAST_STEPS:]

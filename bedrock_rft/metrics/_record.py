@@ -31,7 +31,7 @@ class RunRecord(JsonReport):
         evaluation: the evaluation, if one was given.
         cost: time and cost, as ranges.
         software: versions of this package and of the OpenAI SDK.
-        service: region and endpoint.
+        service: region and endpoint, with a `note` if it is the local service.
         unknown: what could not be recorded, and why.
     """
 
@@ -70,6 +70,7 @@ class RunRecord(JsonReport):
     def to_markdown(self, path: str | os.PathLike[str] | None = None) -> str:
         """Return a card in Markdown, and write it to `path` if given. Raises `DatasetError` if that fails."""
         lines = [f"# Run {_cell(self.job.get('id'))}", ""]
+        lines += [f"Note: {_cell(self.service['note'])}", ""] if "note" in self.service else []
         for title, part in (
             ("Job", self.job),
             ("Request", _flat(self.request)),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bedrock_rft._core.findings import WIDTH, JsonReport, clip, wrap
+from bedrock_rft._core.local_service import is_local
 from bedrock_rft._core.text import ShortRepr, sanitize_line
 from bedrock_rft.costs import Cost
 from bedrock_rft.errors import ConfigurationError
@@ -131,7 +132,10 @@ class Sweep(JsonReport):
     def __str__(self) -> str:
         ended = sum(trial.job is not None and trial.job.is_terminal for trial in self.trials)
         spent = f", about {self.currency} {self.spent:,.2f} by the published price" if self.spent else ""
-        lines = [clip(f"Sweep {sanitize_line(self.name, 40)}: {ended} of {len(self.trials)} ended{spent}")]
+        if any(is_local(job.id) for job in self.jobs):
+            spent = ", a rehearsal on the local service: nothing is billed"
+        head = f"Sweep {sanitize_line(self.name, 40)}: {ended} of {len(self.trials)} ended{spent}"
+        lines = [*wrap(head, indent="", further="  ")]
         for trial in self.trials:
             scores = [("reward", trial.score("reward")), ("validation", trial.score())]
             shown = "".join(f"  {name} {value:.3f}" for name, value in scores if value is not None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from support.aws_gate import Here
@@ -21,7 +22,9 @@ DEPLOYED = "arn:aws:lambda:us-west-2:123456789012:function:sums"
 
 
 @pytest.fixture
-def client() -> Iterator[Client]:
+def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+    # Nothing on the local service is billed, so these ids are like those of the service.
+    monkeypatch.setattr("bedrock_rft.local._service.routes.new_id", lambda kind: f"{kind}-{uuid4().hex}")
     with Service(**QUICK) as service, Client(transport=LocalTransport(service)) as made:
         yield made
 
@@ -49,6 +52,18 @@ def test_files_jobs_models_and_checkpoints(client: Client) -> None:
     assert "not known: whether checkpoints and files are billed" in " ".join(str(found).split())
     assert json.loads(found.to_json())["monthly"] == {"low": 1.95, "high": 1.95}
     assert len(list(client.files.list())) == 2
+
+
+def test_assets_of_the_local_service_cost_nothing() -> None:
+    with Service(**QUICK) as service, Client(transport=LocalTransport(service)) as local:
+        trained(local)
+        found = local.inventory(functions=False)
+    assert found.monthly == Range(0, 0)
+    assert all(each.monthly is None for each in found.assets)
+    shown = " ".join(str(found).split())
+    assert "on the local service, where nothing is billed" in shown
+    assert "AWS documents" not in shown
+    assert "USD" not in shown
 
 
 def test_a_file_of_a_running_job_is_not_deletable() -> None:

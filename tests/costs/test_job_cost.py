@@ -21,6 +21,7 @@ from bedrock_rft.metrics import Metrics, Thresholds, compare
 from bedrock_rft.metrics._live.lines import Json, Plain
 from bedrock_rft.metrics._live.notebook import panel
 from bedrock_rft.metrics._live.state import Change, State
+from bedrock_rft.metrics._live.terminal import Terminal
 from bedrock_rft.types import Event, Job
 
 MODEL = "openai.gpt-oss-20b"
@@ -195,6 +196,27 @@ def test_the_gain_of_a_short_run_compares_its_halves() -> None:
     run = Metrics.of(steps(*((step, None) for step in range(1, 6))), job("succeeded", finished_at=BEGUN + HOUR))
     (row,) = compare(run).costs(prices=Prices.load()).rows
     assert row.reward == pytest.approx((4 + 5 - 1 - 2) / 2 / 20)
+
+
+def test_a_job_of_the_local_service_costs_nothing() -> None:
+    which = job("succeeded", id="local-ftjob-1", finished_at=BEGUN + int(2.5 * HOUR))
+    events = steps((1, 0.5), (20, 2.4))
+    found = cost(events, which)
+    assert found.summary == "nothing is billed; a real job of this length: USD 152 to 240"
+    assert "note: a rehearsal on the local service: no model was trained and nothing is billed" in " ".join(
+        str(found).split()
+    )
+    assert "may be billed" not in str(found)
+    assert json.loads(found.to_json())["note"] == found.note
+    for text in (shown(Plain(io.StringIO()), events, which), shown(Terminal(io.StringIO()), events, which)):
+        assert "rehearsal on the local service: nothing is billed; a real job of" in " ".join(text.split())
+    run = Metrics.of(events, which)
+    real = Metrics.of(events, job())
+    assert "a rehearsal on the local service" in " ".join(str(run).split())
+    assert str(run.health()).startswith("Health of local-ftjob-1, a rehearsal on the local service: ")
+    assert str(compare(run, run)).startswith("2 runs (all on the local service): ")
+    assert str(compare(run, real)).startswith("2 runs (1 on the local service): ")
+    assert "local service" not in f"{real}{real.health()}{compare(real, real)}{cost(events, job())}"
 
 
 # Views

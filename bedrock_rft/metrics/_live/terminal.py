@@ -82,7 +82,7 @@ class Terminal(View):
         if state.metrics:
             parts.append(self._table)
         if money := words.money(state, time.time()):
-            parts.append(_line(money, "dim"))
+            parts += [Text(line, style="dim") for line in wrap(money, indent="", further="  ")]
         steps = sorted(one.step_number for one in state.metrics.checkpoints if one.step_number is not None)
         if steps:
             parts.append(_line(f"checkpoints  {', '.join(f'{step:,}' for step in steps)}"))

@@ -37,7 +37,8 @@ def money(state: State, now: float) -> str:
     cost = state.cost(now)
     if cost is None or not cost.summary:
         return ""
-    return f"cost {cost.summary} (at the published price; AWS does not say how it rounds hours)"
+    start = "rehearsal on the local service: " if cost.note else "cost "
+    return f"{start}{cost.summary} (at the published price; AWS does not say how it rounds hours)"
 
 
 def latest_values(state: State) -> list[tuple[str, str, str]]:
