@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from bedrock_rft._cli.command import F, Group, gold_option, many, options, parse_pairs
+from bedrock_rft._cli.command import F, Group, gold_option, many, options, parse_pairs, range_option
 from bedrock_rft._cli.output import (
     Columns,
     date,
@@ -139,6 +139,7 @@ def from_openai(grader: str, out: tuple[str, ...], judges: tuple[str, ...]) -> N
 )
 @_share_option("--max-false-positives", "Share of wrong answers that may pass")
 @_share_option("--max-false-negatives", "Share of right answers that may fail")
+@range_option
 def check(source: str, dataset: str, gold: str | None, cases: str | None, **given: Any) -> None:
     """Try a reward on the records of FILE, with right, wrong and odd answers.
 

@@ -524,6 +524,93 @@ def test_a_reward_that_is_always_zero_is_an_error_only_if_gold_scores_0_too() ->
     codes(report)
 
 
+def test_a_wrong_gold_is_named_if_reference_answers_score() -> None:
+    report = check(Numeric(), records(), gold=lambda _: "no")
+    (error,) = report.errors
+    assert error.code == "gold_not_right"
+    assert error.summary == "The answers that gold= returned score 0, as much as empty ones"
+    assert "reference answers score 1 on average" in error.reason
+    codes(report)
+
+
+TICKETS = [
+    {
+        "messages": [{"role": "user", "content": f"Route ticket {n}. Reply with JSON."}],
+        "reference_answer": {"team": "abcd"[n % 4], "urgency": n % 3, "order": 1000 + n},
+    }
+    for n in range(24)
+]
+
+
+def answered(rollout: Rollout) -> Mapping[str, Any]:
+    try:
+        found = json.loads(rollout.answer)
+    except ValueError:
+        return {}
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+
+
+@reward
+def parted(rollout: Rollout) -> Mapping[str, float]:
+    found = answered(rollout)
+    weights = {"team": 0.6, "urgency": 0.2, "order": 0.2}
+    return {name: weight * (found.get(name) == rollout.reference[name]) for name, weight in weights.items()}
+
+
+def test_weighted_parts_that_are_averaged_get_a_warning() -> None:
+    def right(record: Mapping[str, Any]) -> str:
+        return json.dumps(record["reference_answer"])
+
+    for gold in (None, right):
+        (found,) = check(parted, TICKETS, gold=gold).findings
+        assert (found.level, found.code) == ("warning", "below_top")
+        assert found.summary == "Right answers score at most 0.333 of 1"
+        assert found.reason == "the score of 'parted' is the mean of its parts, and their sum is 1"
+
+
+def test_right_answers_below_the_top_of_the_scale_get_a_warning() -> None:
+    half = scored(lambda entry: score(entry) / 2)
+    (found,) = check(half, records(), gold=lambda record: f"#### {record['reference_answer']}").findings
+    assert (found.code, found.summary) == ("below_top", "Right answers score at most 0.500 of 1")
+    assert check(half, records(), reward_range=(0, 0.5)).findings[0].code == "sound"
+    assert check(half, records()).findings[0].code == "sound", "another form may score more"
+
+
+def test_a_reward_that_reads_one_field_finds_no_fault_in_the_data() -> None:
+    @reward
+    def team(rollout: Rollout) -> float:
+        return float(answered(rollout).get("team") == rollout.reference["team"])
+
+    assert check(team, TICKETS).findings[0].code == "sound"
+    report = check(team, TICKETS, accuracy=True)
+    assert report.accuracy is not None
+    assert not [one for one in report.accuracy.kinds if one.kind == "another record's answer" and one.mistakes]
+
+    @reward
+    def named(rollout: Rollout) -> float:
+        return float(rollout.answer.startswith(f"Team {rollout.reference['team']}:"))
+
+    def write(record: Mapping[str, Any]) -> str:
+        return f"Team {record['reference_answer']['team']}: {record['messages'][0]['content']}"
+
+    report = check(named, TICKETS, gold=write)
+    assert report.scores["wrong"].greatest == 1.0, "the answer to another record of the same team"
+    assert "some_not_told_apart" not in {one.code for one in report.findings}, str(report)
+
+
+def test_scores_are_judged_by_the_range_of_the_reward() -> None:
+    percent = scored(lambda entry: 35 + 65 * score(entry))
+    report = check(percent, records(), reward_range=(0, 100))
+    assert report.findings[0].code == "sound", str(report)
+    assert "wrong_passes" not in {one.code for one in check(percent, records()).errors}
+    high = check(scored(lambda entry: 97 + 3 * score(entry)), records(), reward_range=(0, 100))
+    assert "wrong_passes" in {one.code for one in high.errors}
+    (outside,) = check(percent, records(), reward_range=(0, 10)).findings
+    assert (outside.code, outside.reason) == ("out_of_range", "reward_range= says 0 to 10")
+    with pytest.raises(ConfigurationError, match="reward_range is"):
+        check(percent, records(), reward_range=(1, 0))
+
+
 def test_a_reward_that_runs_tests_needs_gold() -> None:
     tests = with_reference(lambda n: f"assert twice({n + 1}) == {2 * n + 2}")[:2]
     assert _runs_code(package(PassesTests()))

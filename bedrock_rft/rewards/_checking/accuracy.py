@@ -121,9 +121,17 @@ def read_cases(cases: object) -> list[Case]:
 
 
 def measure_accuracy(
-    trial: Trial, key: AnswerKey | None, shape: PayloadShape, cases: Sequence[Case], seed: int
+    trial: Trial,
+    key: AnswerKey | None,
+    shape: PayloadShape,
+    cases: Sequence[Case],
+    seed: int,
+    middle: float = 0.5,
 ) -> Accuracy:
-    """Score equivalent right answers and attacks for each record, and the user's own cases."""
+    """Score equivalent right answers and attacks for each record, and the user's own cases.
+
+    `middle` of the reward's range is the pass mark if plain right answers do not score higher than plain wrong ones.
+    """
     right, wrong = list[Probe](), list[Probe]()
     if key is not None:
         rng = random.Random(seed)  # noqa: S311 - a choice of samples
@@ -137,7 +145,7 @@ def measure_accuracy(
         chosen = [n for n, case in enumerate(cases) if (case[2] >= _TRUE) is is_right]
         groups.append((own, [Probe("own cases", n, cases[n][1]) for n in chosen], is_right))
     scored = [(each, _scored(each, probes, shape), is_right) for each, probes, is_right in groups]
-    pass_mark = _pass_mark(scored[0][1], scored[1][1])
+    pass_mark = _pass_mark(scored[0][1], scored[1][1], middle)
     kinds = [one for each, found, is_right in scored for one in _kinds(each.rows, found, pass_mark, right=is_right)]
     return Accuracy(tuple(sorted(kinds, key=lambda one: not one.right)), pass_mark)
 
@@ -155,7 +163,7 @@ def accuracy_findings(accuracy: Accuracy, max_false_positives: float, max_false_
             continue
         worst = ", ".join(f"{one.kind} ({one.rate:.0%})" for one in kinds[:3])
         summary = f"{rate:.0%} of {'right answers fail' if right else 'wrong answers pass'}, most often: {worst}"
-        reason = f"the limit is {limit:.0%}"
+        reason = f"that is {'above' if rate > limit else 'within'} the limit of {limit:.0%}"
         remedy = (
             "Choose a grader that reads these forms, or describe the form in the prompt"
             if right
@@ -169,11 +177,11 @@ def _scored(trial: Trial, probes: Sequence[Probe], shape: PayloadShape) -> list[
     return [(probe, value) for probe, value in pairs if value is not None]
 
 
-def _pass_mark(right: Sequence[tuple[Probe, float]], wrong: Sequence[tuple[Probe, float]]) -> float:
+def _pass_mark(right: Sequence[tuple[Probe, float]], wrong: Sequence[tuple[Probe, float]], middle: float) -> float:
     plain = [value for probe, value in right if probe.kind == "plain"]
     other = [value for probe, value in wrong if probe.kind == "another record's answer"]
     means = [fmean(values) if values else 0 for values in (plain, other)]
-    return fmean(means) if means[0] > means[1] else _TRUE
+    return fmean(means) if means[0] > means[1] else middle
 
 
 def _kinds(

@@ -8,12 +8,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from itertools import chain, islice
+from statistics import fmean
 from typing import Any, cast
 
 from bedrock_rft._core.findings import Finding
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.datasets._read import read_numbered
 from bedrock_rft.errors import ConfigurationError, DatasetError
+from bedrock_rft.metrics._reward_health import check_range
 from bedrock_rft.rewards._checking.accuracy import Accuracy, Case, accuracy_findings, measure_accuracy, read_cases
 from bedrock_rft.rewards._checking.answer_forms import CODE_LAYOUTS, AnswerForm, form_groups
 from bedrock_rft.rewards._checking.findings import (
@@ -23,6 +25,8 @@ from bedrock_rft.rewards._checking.findings import (
     score_findings,
     shape_findings,
     speed_findings,
+    tie_findings,
+    top_findings,
     unknown_right,
 )
 from bedrock_rft.rewards._checking.probes import SHAPES, AnswerKey, Gold, PayloadShape, Probe, build_probes, key_probes
@@ -71,6 +75,7 @@ def check(
     cases: Iterable[Case] | str | os.PathLike[str] = (),
     max_false_positives: float = 0.25,
     max_false_negatives: float = 0.25,
+    reward_range: tuple[float, float] = (0.0, 1.0),
 ) -> Report:
     """Try a reward on records and report faults that a training run would suffer from.
 
@@ -100,10 +105,12 @@ def check(
             of a JSON-lines file with `record`, `answer` and `expected`. They are measured too.
         max_false_positives: the share of wrong answers that may pass; more is an error.
         max_false_negatives: the share of right answers that may fail; more is an error.
+        reward_range: the lowest and the highest score of the reward, by which its scores are judged.
 
     Raises:
         DatasetError: there are no records, or they cannot be read.
-        ConfigurationError: there is no such reward, or `gold` raised or did not return text.
+        ConfigurationError: there is no such reward, `gold` raised or did not return text, or `reward_range` is no pair
+            of numbers, the lower first.
     """
     if timeout is not None and not 0 < timeout <= _LONGEST_TIMEOUT:
         raise ConfigurationError(
@@ -113,6 +120,7 @@ def check(
         raise ConfigurationError(
             f"gold is {type(gold).__name__}. Pass a function that takes a record and returns the right answer."
         )
+    check_range(reward_range)
     pairs = read_cases(cases)
     records, rows = _sample(dataset, size, seed)
     name = reward_name(reward)
@@ -124,7 +132,7 @@ def check(
             raise
         return Report(f"Check of {name}", (Finding("error", "not_a_handler", error.message),), target=name)
     with closing(target):
-        checking = _Check(target, records, rows, key, seed, runs_code=_runs_code(reward))
+        checking = _Check(target, records, rows, key, seed, reward_range, runs_code=_runs_code(reward))
         report = checking.report()
         if accuracy or pairs:
             measured = checking.measure(pairs, everything=accuracy)
@@ -160,12 +168,14 @@ class _Check:
         rows: Sequence[str],
         gold_key: AnswerKey | None,
         seed: int,
+        reward_range: tuple[float, float],
         *,
         runs_code: bool,
     ) -> None:
         self._target, self._records, self._seed = target, records, seed
+        self._range, self._span = reward_range, reward_range[1] - reward_range[0]
         self._trial = Trial(target, records, rows, seed)
-        self._key, self._runs_code = gold_key, runs_code
+        self._key, self._gold, self._runs_code = gold_key, gold_key is not None, runs_code
         self._has_references = any(record.get("reference_answer") is not None for record in records)
         strings = any(isinstance(record.get("reference_answer"), str) for record in records[:_FORM_RECORDS])
         self._shapes: list[PayloadShape] = [shape for shape in SHAPES if strings or not shape.endswith("wrapped")]
@@ -206,7 +216,8 @@ class _Check:
     def measure(self, cases: Sequence[Case], *, everything: bool) -> Accuracy:
         """Measure the mistakes of the reward, after the report was made."""
         trial = Trial(self._target, self._records, self._trial.rows, self._seed)
-        return measure_accuracy(trial, self._key if everything else None, self._shape, cases, self._seed)
+        key = self._key if everything else None
+        return measure_accuracy(trial, key, self._shape, cases, self._seed, fmean(self._range))
 
     def _judge(
         self,
@@ -246,7 +257,10 @@ class _Check:
             yield unknown_right(self._forms_tried, has_references=self._has_references)
         if hidden:
             return
-        yield from score_findings(scores, pairs, self._trial.rows, noise=noise, can_build=self._key is not None)
+        yield from score_findings(scores, self._range, noise=noise, can_build=self._key is not None)
+        if self._key is not None:
+            yield from tie_findings(probes, values, self._trial.rows, noise)
+            yield from top_findings(self._trial, scores, self._range, self._key)
         yield from length_findings(probes, values, scores, noise)
         if self._key is not None:
             yield from shape_findings(self._trial, means)
@@ -269,7 +283,7 @@ class _Check:
     def _find_form(self, few: Sequence[Mapping[str, Any]]) -> AnswerForm | None:
         """Return the form in which right answers stand out most, or a form in which wrong ones do; None if none is."""
         best: tuple[float, AnswerForm | None] = (SAME, None)
-        inverted: tuple[float, AnswerForm | None] = (-_CLEAR, None)
+        inverted: tuple[float, AnswerForm | None] = (-_CLEAR * self._span, None)
         shapes = self._shapes[:1] if self._runs_code else self._shapes
         for number, group in enumerate(form_groups(few)):
             forms = [form for form in group if form.layout in CODE_LAYOUTS] if self._runs_code else group
@@ -324,10 +338,27 @@ class _Check:
             return unknown_right(forms, has_references=self._has_references, only_score=greatest)
         reason = "a reward that is the same for every answer teaches nothing"
         remedy = "Check what the reward reads: the reference answer, the last message"
+        if self._gold and (finding := self._gold_finding(greatest)) is not None:
+            return finding
         if abs(greatest) <= SAME:
             summary = "Every answer scores 0, those that gold= returned among them"
             return Finding("error", "always_zero", summary, reason, f"{remedy}; and check gold=")
         return Finding("error", "all_equal", f"Every answer scores {greatest:g}", reason, remedy)
+
+    def _gold_finding(self, score: float) -> Finding | None:
+        """Return a finding if reference answers score higher in some form than all answers of `gold`."""
+        few = self._records[:_FORM_RECORDS]
+        form = self._find_form(few)
+        if form is None:
+            return None
+        probes = key_probes(AnswerKey.from_form(few, form), self._seed)
+        means = mean_scores(probes, self._trial.scores(probes, self._shape))
+        if means is None or means[0] <= max(score, means[1]) + SAME:
+            return None
+        summary = f"The answers that gold= returned score {score:g}, as much as empty ones"
+        reason = f"reference answers score {means[0]:.3g} on average if they are written '{form.name}'"
+        remedy = "Correct the function of gold=, which should return the right answer to a record"
+        return Finding("error", "gold_not_right", summary, reason, remedy)
 
     def _compare_alone(
         self, probes: Sequence[Probe], values: Sequence[float | None], shape: PayloadShape, noise: float
@@ -341,7 +372,7 @@ class _Check:
                 reason = f"the number of rollouts that the service sends at once is not documented; {batch.reason}"
                 yield Finding("error", "single", "A batch of one rollout gets no valid response", reason)
                 return
-            if value is not None and abs(batch.scored[0].score - value) > _MOVED + 2 * noise:
+            if value is not None and abs(batch.scored[0].score - value) > _MOVED * self._span + 2 * noise:
                 summary = f"An answer scores {batch.scored[0].score:.3g} alone and {value:.3g} among others"
                 reason = "the reward depends on the other rollouts"
                 remedy = "Keep no state between rollouts"

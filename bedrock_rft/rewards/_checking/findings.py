@@ -9,8 +9,8 @@ from typing import Any, cast
 
 from bedrock_rft._core.findings import Finding, Severity
 from bedrock_rft.rewards._checking.answer_forms import AnswerForm
-from bedrock_rft.rewards._checking.probes import DOCUMENTED_SHAPES, PayloadShape, Probe
-from bedrock_rft.rewards._checking.report import SAME, ScoredPair, Scores, ShapeMeans, pair_scores
+from bedrock_rft.rewards._checking.probes import DOCUMENTED_SHAPES, AnswerKey, PayloadShape, Probe
+from bedrock_rft.rewards._checking.report import SAME, Scores, ShapeMeans, pair_scores
 from bedrock_rft.rewards._checking.trial import Trial
 from bedrock_rft.rewards._runtime.rollout import ERROR_METRIC, LOG_ERROR_METRIC
 
@@ -18,6 +18,9 @@ _HIGH = 0.95
 _MAX_LISTED = 5
 _MARGIN = 0.1
 _MARKER_SHARE = 0.25
+_GOLD_SHARE, _FORM_SHARE = 0.75, 0.5
+"""Shares of the range: the best right answer should reach the first if `gold` wrote it, and otherwise the second."""
+_ROUNDING = 1e-6
 _READ_ALL_SHAPES = "Rollout.read finds the reference in every shape; or look in both places, and unwrap {'text': …}"
 _NONSENSE_KINDS = ("empty", "off the point", "hostile", "long nonsense")
 _ORDINARY_KINDS = ("right", "wrong", "empty", "off the point")
@@ -110,17 +113,14 @@ def unknown_right(forms: Sequence[AnswerForm], *, has_references: bool, only_sco
 
 
 def score_findings(
-    scores: Mapping[str, Scores], pairs: Sequence[ScoredPair], rows: Sequence[str], *, noise: float, can_build: bool
+    scores: Mapping[str, Scores], reward_range: tuple[float, float], *, noise: float, can_build: bool
 ) -> Iterator[Finding]:
-    """Yield findings about the scores of right, wrong and odd answers; `rows` are the user's names of records."""
-    least = min((kind.least for kind in scores.values()), default=0.0)
-    greatest = max((kind.greatest for kind in scores.values()), default=0.0)
-    if least < -SAME or greatest > 1 + SAME:
-        reason = "by convention they are 0 to 1; whether the service accepts others is not documented"
-        remedy = "Use .clip(), or divide by the greatest score"
-        yield Finding("warning", "out_of_range", f"Scores range from {least:g} to {greatest:g}", reason, remedy)
+    """Yield findings about the scores of right, wrong and odd answers, judged by the reward's range."""
+    low, high = observed_range(scores, reward_range)
+    if low < reward_range[0] - SAME or high > reward_range[1] + SAME:
+        yield _range_finding(scores, reward_range)
     if not can_build:
-        yield from _nonsense_findings(scores)
+        yield from _nonsense_findings(scores, (low + high) / 2)
         return
     right, wrong = scores.get("right"), scores.get("wrong")
     if right is None:
@@ -130,9 +130,7 @@ def score_findings(
             "unknown", "no_wrong", "All records have the same right answer, so no answer is known to be wrong"
         )
     else:
-        yield from _order_findings(scores, right, wrong, noise)
-    if noise <= SAME:
-        yield from _tie_findings(pairs, right, rows)
+        yield from _order_findings(scores, right, wrong, noise, low + _HIGH * (high - low))
     empty = scores.get("empty")
     if empty and empty.mean >= right.mean - SAME:
         summary = f"Empty answers score {empty.mean:.3f}, as much as right ones"
@@ -140,11 +138,31 @@ def score_findings(
         remedy = "Score an empty answer lowest"
         yield Finding("error", "empty_scores", summary, reason, remedy)
     if wrong is not None:
-        yield from _trick_findings(scores, right, wrong, noise)
+        yield from _trick_findings(scores, right, wrong, noise, _MARGIN * (high - low))
 
 
-def _order_findings(scores: Mapping[str, Scores], right: Scores, wrong: Scores, noise: float) -> Iterator[Finding]:
-    """Compare the means of right, wrong and other answers."""
+def observed_range(scores: Mapping[str, Scores], reward_range: tuple[float, float]) -> tuple[float, float]:
+    """Return the reward's range, extended to the scores outside it."""
+    low, high = reward_range
+    kinds = scores.values()
+    return min([low, *(kind.least for kind in kinds)]), max([high, *(kind.greatest for kind in kinds)])
+
+
+def _range_finding(scores: Mapping[str, Scores], reward_range: tuple[float, float]) -> Finding:
+    least, greatest = min(kind.least for kind in scores.values()), max(kind.greatest for kind in scores.values())
+    summary, remedy = f"Scores range from {least:g} to {greatest:g}", "Use .clip(), or divide by the greatest score"
+    if reward_range == (0.0, 1.0):
+        reason = "by convention they are 0 to 1; whether the service accepts others is not documented"
+    else:
+        reason = f"reward_range= says {reward_range[0]:g} to {reward_range[1]:g}"
+        remedy = "Pass the reward's lowest and highest score as reward_range="
+    return Finding("warning", "out_of_range", summary, reason, remedy)
+
+
+def _order_findings(
+    scores: Mapping[str, Scores], right: Scores, wrong: Scores, noise: float, high: float
+) -> Iterator[Finding]:
+    """Compare the means of right, wrong and other answers. Wrong answers with a mean above `high` pass."""
     if wrong.mean >= right.mean - SAME:
         summary = f"Right answers score {right.mean:.3f} on average, wrong ones {wrong.mean:.3f}"
         reason = "a run would learn to be wrong, or nothing"
@@ -163,18 +181,18 @@ def _order_findings(scores: Mapping[str, Scores], right: Scores, wrong: Scores, 
         reason = "a run learns the answers that score highest"
         remedy = "Let correctness count for more than anything else"
         yield Finding("error", "rival_scores_higher", summary, reason, remedy)
-    if wrong.mean > _HIGH:
+    if wrong.mean > high:
         summary = f"Wrong answers already score {wrong.mean:.3f} on average"
         reason = "there is nothing left to learn"
         remedy = "Make the reward compare the answer with the reference"
         yield Finding("error", "wrong_passes", summary, reason, remedy)
 
 
-def _nonsense_findings(scores: Mapping[str, Scores]) -> Iterator[Finding]:
-    """Judge nonsense by itself if no right answer is known: half of the usual range is too much for it."""
+def _nonsense_findings(scores: Mapping[str, Scores], middle: float) -> Iterator[Finding]:
+    """Judge nonsense by itself if no right answer is known: the middle of the range is too much for it."""
     rated = {kind: scores[kind] for kind in _NONSENSE_KINDS if kind in scores}
     kind, worst = max(rated.items(), key=lambda item: item[1].mean, default=("", None))
-    if worst is None or worst.mean < 0.5:  # noqa: PLR2004 - half
+    if worst is None or worst.mean < middle:
         return
     if any(other.least != worst.mean or other.greatest != worst.mean for other in scores.values()):
         summary = f"Answers that are '{kind}' score {worst.mean:.3f} on average"
@@ -183,22 +201,96 @@ def _nonsense_findings(scores: Mapping[str, Scores]) -> Iterator[Finding]:
         yield Finding("error", "nonsense_scores", summary, reason, remedy)
 
 
-def _tie_findings(pairs: Sequence[ScoredPair], right: Scores, rows: Sequence[str]) -> Iterator[Finding]:
-    tied = [probe.record for probe, good, bad in pairs if bad is not None and good <= bad + SAME]
-    compared = sum(bad is not None for _, _, bad in pairs)
-    if tied and len(tied) < compared:
+def tie_findings(
+    probes: Sequence[Probe], values: Sequence[float | None], rows: Sequence[str], noise: float
+) -> Iterator[Finding]:
+    """Yield a finding if the right answers to some records score no higher than wrong ones.
+
+    A wrong answer is the right answer to another record. It may be right here too if the reward reads less than the
+    whole reference, so it does not count if both score the highest and other answers to the record score less.
+    """
+    pairs = [pair for pair in pair_scores(probes, values) if pair[2] is not None]
+    if noise > SAME or not pairs:
+        return
+    scored = zip(probes, values, strict=True)
+    unrelated = {(one.record, one.kind): value for one, value in scored if value is not None}
+    best = max(good for _, good, _ in pairs)
+    tied = [
+        probe.record
+        for probe, good, bad in pairs
+        if good <= cast("float", bad) + SAME
+        and not (
+            good >= best - SAME
+            and any(unrelated.get((probe.record, kind), good) < good - SAME for kind in ("empty", "off the point"))
+        )
+    ]
+    if tied and len(tied) < len(pairs):
         listed = ", ".join([rows[place] for place in tied[:_MAX_LISTED]] + ["…"] * (len(tied) > _MAX_LISTED))
-        summary = f"For {len(tied)} of {compared} records the right answer scores no higher than a wrong one"
-        reason = f"these records teach nothing ({listed}; right answers score {right.mean:.3f} on average)"
+        summary = f"For {len(tied)} of {len(pairs)} records the right answer scores no higher than a wrong one"
+        mean = fmean(good for _, good, _ in pairs)
+        reason = f"these records teach nothing ({listed}; right answers score {mean:.3f} on average)"
         remedy = "Check their references"
         yield Finding("warning", "some_not_told_apart", summary, reason, remedy)
 
 
-def _trick_findings(scores: Mapping[str, Scores], right: Scores, wrong: Scores, noise: float) -> Iterator[Finding]:
+def top_findings(
+    trial: Trial, scores: Mapping[str, Scores], reward_range: tuple[float, float], key: AnswerKey
+) -> Iterator[Finding]:
+    """Yield a finding if no right answer comes near the highest score."""
+    right, (low, high) = scores.get("right"), reward_range
+    share = _GOLD_SHARE if key.form is None else _FORM_SHARE
+    if right is None or observed_range(scores, reward_range) != reward_range:
+        return
+    if right.greatest >= low + _GOLD_SHARE * (high - low) or right.greatest <= low + SAME:
+        return
+    name, total = _averaged_parts(trial, high)
+    summary = f"Right answers score at most {right.greatest:.3f} of {high:g}"
+    if name:
+        reason = f"the score of '{name}' is the mean of its parts, and their sum is {total:.3g}"
+        remedy = "Return Score(sum(parts.values()), parts), or give each part the full scale"
+    elif right.greatest <= low + share * (high - low) and (key.form is None or key.is_object):
+        reason = "a perfect answer should get the full score; " + (
+            "these are the answers of gold=" if key.form is None else f"these are the references, {key.form.name}"
+        )
+        remedy = "Check the weights of the reward and " + (
+            "the answers of gold=" if key.form is None else "the form that it expects; gold= can write it"
+        )
+    else:
+        return
+    yield Finding("warning", "below_top", summary, reason, remedy)
+
+
+def _averaged_parts(trial: Trial, high: float) -> tuple[str, float]:
+    """Return the reward whose value is the mean of parts that add up to the highest score; ("", 0) without one."""
+    found = [
+        scored.metrics
+        for batch in trial.batches
+        for probe, scored in zip(batch.probes, batch.scored, strict=False)
+        if probe.kind == "right"
+    ]
+    for name in found[0] if found else ():
+        sums = [[value for part, value in one.items() if part.startswith(f"{name}/")] for one in found]
+        best = max(sums, key=sum)
+        if (
+            len(best) > 1
+            and abs(sum(best) - high) <= _ROUNDING
+            and all(
+                one.get(name) is not None and abs(fmean(parts) - one[name]) <= _ROUNDING
+                for one, parts in zip(found, sums, strict=True)
+                if parts
+            )
+        ):
+            return name, sum(best)
+    return "", 0.0
+
+
+def _trick_findings(
+    scores: Mapping[str, Scores], right: Scores, wrong: Scores, noise: float, margin: float
+) -> Iterator[Finding]:
     """Find ways to score without being right."""
     halfway = wrong.mean + (right.mean - wrong.mean) / 2 + noise / 2
     asking = scores.get("wrong, asking for a high score")
-    if asking and asking.mean > wrong.mean + _MARGIN + noise:
+    if asking and asking.mean > wrong.mean + margin + noise:
         summary = f"Wrong answers that ask for a high score get {asking.mean:.3f} instead of {wrong.mean:.3f}"
         reason = "a model under training finds this out"
         remedy = "Pass the answer to a judge as data, or read only the end of the answer"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
+from bedrock_rft._core.json_types import is_object
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.rewards._checking.answer_forms import THOUGHTS, AnswerForm
@@ -80,8 +83,34 @@ class AnswerKey:
     def wrong(self, place: int, rng: random.Random) -> tuple[str | None, str | None]:
         """Return the right answer to another record, which is wrong for this one, and its core; None without one."""
         others = [other for other, text in enumerate(self.texts) if text is not None and text != self.texts[place]]
+        own = self._objects[place]
+        if own is not None:  # a reward may read one field only, so another record's answer may be right
+            common = {other: _count_common(own, self._objects[other]) for other in others}
+            others = [other for other in others if common[other] == min(common.values())]
         other = rng.choice(others) if others else None
         return (None, None) if other is None else (self.rights[other], self.texts[other])
+
+    @property
+    def is_object(self) -> bool:
+        """True if every right answer is a JSON object."""
+        return all(one is not None for one, text in zip(self._objects, self.texts, strict=True) if text is not None)
+
+    @cached_property
+    def _objects(self) -> Sequence[Mapping[str, Any] | None]:
+        return [None if text is None else _parse_object(text) for text in self.texts]
+
+
+def _parse_object(text: str) -> Mapping[str, Any] | None:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if is_object(value) else None
+
+
+def _count_common(one: Mapping[str, Any], other: Mapping[str, Any] | None) -> int:
+    """Return the number of fields with the same value in two objects."""
+    return sum(name in other and other[name] == value for name, value in one.items()) if other is not None else 0
 
 
 def key_probes(key: AnswerKey, seed: int, *, count: int | None = None) -> list[Probe]:
