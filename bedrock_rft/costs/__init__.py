@@ -1,7 +1,7 @@
 """Prices, estimates and costs of runs: as ranges, each with its basis.
 
-`client.estimate` returns an `Estimate` before a run, and `client.jobs.metrics(job).cost()` a `Cost` while it runs and
-after it. Prices are published figures that may be out of date; `Prices.load` reads others.
+`client.estimate` returns an `Estimate` before a run, and `client.jobs.metrics(job).cost()` a `Cost` while the job runs
+and afterwards. Prices are published figures that may be out of date; `Prices.load` reads other prices from a file.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ class JudgeLoad:
 
 @dataclass(frozen=True)
 class Workload:
-    """The sizes of a planned run; each `basis` states how the figure before it was obtained."""
+    """The sizes of a planned run. Each `…_basis` states how the figure above it was obtained."""
 
     records: int
     prompt_chars: float  # mean, of a prompt and its reference
@@ -47,7 +47,7 @@ class Workload:
     architecture: str = "x86_64"
     judges: tuple[JudgeLoad, ...] = ()
     evaluation: int = 100  # prompts that the base and the tuned model answer afterwards
-    samples: int = 1  # answers to each of them
+    samples: int = 1  # answers to each of these prompts
 
     @property
     def steps(self) -> Range:
@@ -80,9 +80,9 @@ class Item(JsonReport):
         name: the name of the part, such as `training`.
         quantity: how much of `unit` is used; None if unknown.
         unit: the unit of the quantity, such as `hours`.
-        money: its cost in the currency of the estimate; None if unknown.
+        money: cost in the currency of the estimate; None if unknown.
         basis: the price, and how the quantity was obtained.
-        monthly: True if it is billed every month, and not once.
+        monthly: True if the item is billed every month, and not once.
     """
 
     name: str
@@ -97,14 +97,15 @@ class Item(JsonReport):
 class Estimate(JsonReport):
     """The expected steps, hours, tokens and cost of a run. Print it, or write it with `to_json`.
 
-    All figures are ranges, because the service's answers per prompt, its speed and its billing are not published.
+    All figures are ranges, because the number of answers per prompt, the speed of the service and its billing are not
+    published.
 
     Attributes:
-        title: names the dataset and the model.
+        title: a text that names the dataset and the model.
         steps: training steps.
         rollouts: answers to score.
         invocations: invocations of the reward function.
-        hours: training hours, without the time before the first and after the last step unless that was measured.
+        hours: training hours. The time before the first and after the last step is included only if it was measured.
         items: the parts of the run, each with its cost.
         currency: the currency of all amounts, such as `USD`.
         assumptions: the assumptions behind the figures.
@@ -196,14 +197,14 @@ def estimate(
         hours,
         tuple(items),
         prices.currency,
-        (*assumptions, *table.foreign()),
+        (*assumptions, *table.notes_on_other_regions()),
         prices.notice or f"prices of {prices.origin}",
     )
 
 
 @dataclass
 class _Table:
-    """Finds prices, and remembers those that are for another region."""
+    """Find prices, and remember which of them are for another region."""
 
     prices: Prices
     region: str | None
@@ -214,9 +215,9 @@ class _Table:
         self.used += [price] if price is not None else []
         return price
 
-    def foreign(self) -> Sequence[str]:
+    def notes_on_other_regions(self) -> Sequence[str]:
         regions = sorted({price.region for price in self.used if self.region and price.region != self.region})
-        return [f"prices of {', '.join(regions)}, because none are known for {self.region}"] if regions else []
+        return [f"prices of {', '.join(regions)}, because no prices are known for {self.region}"] if regions else []
 
 
 def _training(table: _Table, hours: Range, model: str, pace: Pace) -> Item:
@@ -298,7 +299,7 @@ def _tokens(chars: float) -> Range:
     return Range(chars / _CHARS_PER_TOKEN[1], chars / _CHARS_PER_TOKEN[0])
 
 
-def settings_of(hyperparameters: Mapping[str, Any]) -> tuple[int, int, tuple[str, ...]]:
-    """Return `n_epochs`, `batch_size`, and the names of missing ones, which get the documented example's values."""
+def batch_settings(hyperparameters: Mapping[str, Any]) -> tuple[int, int, tuple[str, ...]]:
+    """Return `n_epochs`, `batch_size`, and the names of those that are missing and get values of AWS's example."""
     assumed = tuple(name for name in ("n_epochs", "batch_size") if name not in hyperparameters)
     return hyperparameters.get("n_epochs", 1), hyperparameters.get("batch_size", 4), assumed

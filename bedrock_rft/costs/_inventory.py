@@ -21,13 +21,13 @@ class Asset(JsonReport):
 
     Attributes:
         kind: `file`, `job`, `model`, `checkpoint` or `function`.
-        id: its id, or its ARN.
+        id: the id or the ARN of the resource.
         name: the name of the file, or the base model; empty if unknown.
         created_at: Unix seconds; None if unknown.
         size: bytes; None if unknown.
         monthly: cost of each month; None if it is not published.
-        delete: how to delete it; empty if it cannot be deleted.
-        note: facts to know before deleting it; may be empty.
+        delete: how to delete the resource; empty if it cannot be deleted.
+        note: facts to know before you delete the resource; may be empty.
     """
 
     kind: str
@@ -40,7 +40,7 @@ class Asset(JsonReport):
     note: str = ""
 
     def age(self, now: float) -> float | None:
-        """Return its age in days at `now` (Unix seconds); None if unknown."""
+        """Return the age of the resource in days at `now` (Unix seconds); None if unknown."""
         return max(0.0, now - self.created_at) / _DAY if self.created_at is not None else None
 
 

@@ -26,10 +26,10 @@ class Cost(JsonReport):
 
     Attributes:
         job: the id of the job.
-        status: its status.
-        elapsed: hours from its creation to its end or until now; None if unknown.
+        status: the status of the job.
+        elapsed: hours from the creation of the job to its end or until now; None if unknown.
         training: hours so far that may be billed.
-        remaining: hours until the last step, at the pace of its steps; None if unknown, 0 after the end.
+        remaining: hours until the last step, at the pace of the steps so far; None if unknown, 0 after the end.
         so_far: cost so far; None if the price of the model or the time is unknown.
         at_end: cost at the end; None if it cannot be estimated yet.
         metered: cost of `elapsed` without rounding, which is compared with limits; None if unknown.
@@ -104,8 +104,8 @@ def job_cost(
     billed = job.status not in {"failed", "cancelled"}
     training = Range(between if billed else 0.0, elapsed)
     basis.append(
-        f"from the time of {len(steps):,} steps: at least the time between the first and the last, at most the time "
-        "since the job was created"
+        f"from the times of {len(steps):,} steps: at least the time between the first and the last step, at most the "
+        "time since the job was created"
         if steps
         else "no step has a time yet; at most the time since the job was created"
     )
@@ -121,7 +121,7 @@ def job_cost(
 
 
 def _remaining(times: JobTimes, total: int | None, now: float) -> Range | None:
-    """Return hours until the last step, at the pace of all steps and of the latest ones."""
+    """Return hours until the last step, at the pace of all steps and at the pace of the latest steps."""
     paces = [pace for part in (times, times.latest(_RECENT)) if (pace := part.seconds_per_step) is not None]
     if not paces or total is None or total < times.steps[-1][0]:
         return None

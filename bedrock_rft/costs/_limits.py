@@ -13,7 +13,7 @@ _NEAR = 0.8
 
 
 class CostLimits:
-    """Limits for the time since a job was created and its price, which are reported once at 80 % and once at 100 %."""
+    """Limits for the time since a job was created, and for its price. Each is reported at 80 % and at 100 %, once."""
 
     def __init__(self, max_cost: float | None, max_hours: float | None, on_limit: str) -> None:
         if on_limit not in ("warn", "cancel"):
@@ -57,7 +57,11 @@ class CostLimits:
 def _finding(state: str, name: str, value: float, limit: float, unit: str, *, cancels: bool) -> Finding:
     used = f"{value:,.2f} of {limit:,.15g} {unit}, counted from the creation of the job and without rounding"
     if state == "reached":
-        end = "The job is being cancelled" if cancels else "client.jobs.cancel(job) ends the job; it cannot be resumed"
+        end = (
+            "The job is being cancelled"
+            if cancels
+            else "client.jobs.cancel(job) ends the job; a cancelled job cannot be resumed"
+        )
         return Finding("error", f"{name}_limit", f"The limit of {limit:,.15g} {unit} is reached", used, end)
     later = "At the limit the job is cancelled" if cancels else "The job is not cancelled at the limit"
     return Finding(

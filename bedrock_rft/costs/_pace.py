@@ -18,11 +18,11 @@ class JobTimes:
     """Times of a job in Unix seconds, read from the job and its events."""
 
     job: Job
-    steps: tuple[tuple[int, float], ...] = ()  # the time of the first event of each, in order; times never decrease
+    steps: tuple[tuple[int, float], ...] = ()  # each step and the time of its first event, in order, never decreasing
 
     @classmethod
     def of(cls, job: Job, times: Sequence[tuple[int, float]]) -> JobTimes:
-        """Keep the first time of each step. A step that seems to precede an earlier step gets the time of that one."""
+        """Keep the first time of each step. A step that seems to precede an earlier step gets its time."""
         first: dict[int, float] = {}
         for step, at in times:
             first[step] = min(at, first.get(step, at))
@@ -58,8 +58,8 @@ class Pace(ShortRepr):
         step: seconds per step.
         batch_size: the prompts per step that `step` is for.
         around: seconds before the first and after the last step; None if unknown.
-        basis: how it was obtained.
-        jobs: ids of the jobs that it was measured on.
+        basis: how the pace was obtained.
+        jobs: ids of the jobs on which the pace was measured.
     """
 
     step: Range
@@ -112,7 +112,7 @@ ASSUMED = Pace(
     None,
     f"an assumption, because AWS has published no training times: 15 to 240 seconds per step of {_BATCH} prompts",
 )
-"""Used until an account has finished a job. The published run (300 records, batch 4, 67 steps) names no times."""
+"""The pace of an account without finished jobs. The published run (300 records, batch 4, 67 steps) has no times."""
 
 
 def _reported_batch(job: Job) -> int | None:

@@ -1,4 +1,4 @@
-"""Prices: the packaged ones, or those in a file."""
+"""Prices, packaged or from a file."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ class Prices(JsonReport):
 
     Attributes:
         prices: all prices.
-        notice: a warning to show with them.
-        origin: `packaged`, or the file that they were read from.
+        notice: a warning to show with the prices.
+        origin: `packaged`, or the file from which the prices were read.
     """
 
     prices: tuple[Price, ...]
@@ -74,7 +74,7 @@ class Prices(JsonReport):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str] | None = None) -> Prices:
-        """Return the prices of a file, which replace all packaged ones.
+        """Return the prices of a file, which replace all packaged prices.
 
         Args:
             path: a JSON file in the form of `Prices.to_json`. Default: the file that `BEDROCK_RFT_PRICES` names, or the
@@ -95,7 +95,7 @@ class Prices(JsonReport):
             raise ConfigurationError(f"{name} has no list 'prices'. Prices.load().to_json() shows the form.")
         prices = tuple(_price(row, f"price {number} of {name}") for number, row in enumerate(rows, 1))
         if len({price.currency for price in prices}) > 1:
-            raise ConfigurationError(f"The prices in {name} have several currencies. Use one, so that sums are right.")
+            raise ConfigurationError(f"The prices in {name} have several currencies. Use one currency for all prices.")
         return cls(prices, str(content.get("notice", "")), name)
 
     def find(self, item: str, subject: str, *, region: str | None = None) -> Price | None:

@@ -1,4 +1,4 @@
-"""Ranges of quantities and of money, and how they are written."""
+"""Ranges of quantities and of money, and functions that format them."""
 
 from __future__ import annotations
 

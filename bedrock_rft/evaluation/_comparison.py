@@ -32,7 +32,7 @@ class ScoreScale:
     samples: int
     seed: int
 
-    def filled(self, scores: Sequence[float], *, highest: bool = False) -> list[float]:
+    def fill_missing(self, scores: Sequence[float], *, highest: bool = False) -> list[float]:
         """Return the scores of a prompt with each missing answer counted as the lowest or as the highest score."""
         return [*scores, *[self.high if highest else self.low] * (self.samples - len(scores))]
 
@@ -48,7 +48,8 @@ class _Gains:
     @classmethod
     def of(cls, gains: Mapping[int, float], clusters: Mapping[int, str], seed: int) -> _Gains:
         units = cluster_units(list(gains.values()), [clusters[index] for index in gains])
-        # The units' deviations are linearised around their mean; the test needs plain sums, which have the same total.
+        # The interval uses deviations of the units, linearised around their mean. The test uses plain sums of the
+        # units.
         sums: dict[str, float] = {}
         for index, gain in gains.items():
             sums[clusters[index]] = sums.get(clusters[index], 0.0) + gain
@@ -75,14 +76,14 @@ class _Pair:
     result: ModelResult
     answered: _Gains
     complete: _Gains  # missing answers get the lowest score
-    unfavourable: _Gains  # missing answers get the score that counts against `answered`, as a bound
+    unfavourable: _Gains  # a bound: missing answers get the score that counts against the difference in `answered`
     missing_differs: bool = False
 
 
 def compare_with_base(
     results: Sequence[ModelResult], clusters: Mapping[int, str], scale: ScoreScale
 ) -> list[Comparison]:
-    """Compare each further model with the first; `clusters` are by the prompt's position."""
+    """Compare each further model with the first model. `clusters` maps positions of prompts to their clusters."""
     base, *others = results
     pairs = [_pair(base, other, clusters, scale) for other in others if not base.scores.keys().isdisjoint(other.scores)]
     adjusted = [
@@ -100,11 +101,13 @@ def _pair(base: ModelResult, other: ModelResult, clusters: Mapping[int, str], sc
     if not base.failed and not other.failed:
         return _Pair(other, answered, answered, answered)
     scores = {index: (base.scores.get(index, ()), other.scores.get(index, ())) for index in clusters}
-    filled = {index: mean(scale.filled(new)) - mean(scale.filled(old)) for index, (old, new) in scores.items()}
+    filled = {
+        index: mean(scale.fill_missing(new)) - mean(scale.fill_missing(old)) for index, (old, new) in scores.items()
+    }
     missing = {index: (len(old) - len(new)) / scale.samples for index, (old, new) in scores.items()}
     rises = mean(answered.values) > 0
     against = {
-        index: mean(scale.filled(new, highest=not rises)) - mean(scale.filled(old, highest=rises))
+        index: mean(scale.fill_missing(new, highest=not rises)) - mean(scale.fill_missing(old, highest=rises))
         if old or new
         else 0.0
         for index, (old, new) in scores.items()
@@ -126,8 +129,8 @@ def _comparison(base: ModelResult, pair: _Pair, adjusted: Sequence[float], scale
     objection = ""
     if pair.missing_differs:
         objection = (
-            f"{pair.result.missing_share:.0%} of its answers are missing, and {base.missing_share:.0%} of those of "
-            f"{base.label}, so the models were not scored on the same prompts"
+            f"{pair.result.missing_share:.0%} of its answers and {base.missing_share:.0%} of the answers of "
+            f"{base.label} are missing, so the models were not scored on the same prompts"
         )
     elif others[0] != verdict:
         objection = (

@@ -38,7 +38,7 @@ _RESERVED = ("model", "messages", "stream", "n")
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of an evaluation; `Client.evaluate` describes each."""
+    """Settings of an evaluation, which `Client.evaluate` describes."""
 
     samples: int = 1
     concurrency: int = 16
@@ -54,8 +54,8 @@ class Settings:
     executor: Executor | None = None
     record: Recording = None
 
-    def validated(self) -> Settings:
-        """Return these settings. Raises `ConfigurationError` if one is invalid."""
+    def raise_if_invalid(self) -> Settings:
+        """Return these settings. Raise `ConfigurationError` if a setting is invalid."""
         limits = (("samples", self.samples, _MAX_SAMPLES), ("concurrency", self.concurrency, _MAX_CONCURRENCY))
         for name, value, most in limits:
             if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
@@ -64,12 +64,14 @@ class Settings:
         if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
             raise ConfigurationError(f"limit is {limit!r}. Use the number of prompts to evaluate, at least 1, or None.")
         if not math.isfinite(self.pass_mark):
-            raise ConfigurationError(f"pass_mark is {self.pass_mark}. Use the score that an answer needs to pass.")
+            raise ConfigurationError(
+                f"pass_mark is {self.pass_mark}. Pass the lowest score with which an answer passes."
+            )
         reserved = [name for name in _RESERVED if name in (self.sampling or {})]
         if reserved:
             raise ConfigurationError(
-                f"sampling must not hold {', '.join(reserved)}: the evaluation sets it and sends one request for each "
-                "answer. Remove it, and use models= and samples=."
+                f"sampling must not contain {', '.join(reserved)}: the evaluation sets these fields and sends one "
+                "request for each answer. Remove them from sampling=, and use models= and samples=."
             )
         if isinstance(self.by, str):
             raise ConfigurationError(f"by is a text. Use a list of record fields: by=['{self.by}'].")
@@ -82,7 +84,9 @@ async def run(
 ) -> Evaluation:
     """Evaluate through the OpenAI client of a `Client`, in a new event loop, or of an `AsyncClient`, in this one."""
     config, blocking = client._session.config, client._blocking
-    sampler = chat_sampler(client.openai, config, settings.validated().sampling or {}, timeout, blocking=blocking)
+    sampler = chat_sampler(
+        client.openai, config, settings.raise_if_invalid().sampling or {}, timeout, blocking=blocking
+    )
     with closing(create_scorer(reward, client, settings.executor, settings.record)) as scorer:
         work = partial(_evaluate, dataset, models, scorer, sampler, config, settings)
         return run_coroutine(work) if blocking else await work()

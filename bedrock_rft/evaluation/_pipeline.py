@@ -40,9 +40,9 @@ _Score = Callable[[Sequence[Mapping[str, Any]], Sequence[str]], Sequence[AnswerS
 
 @dataclass(frozen=True)
 class Scorer:
-    """A reward that is ready to score batches of entries, in order. Scores kept under another `key` are not reused.
+    """A reward that is ready to score batches of entries. Stored scores are reused only if their `key` is the same.
 
-    `score` takes entries, and the models that gave their answers.
+    `score` takes entries, and the models that gave their answers, in the same order.
     """
 
     name: str
@@ -75,7 +75,7 @@ def create_scorer(reward: object, client: Any, executor: Executor | None = None,
 
 
 def _executor_scoring(executor: Executor, task: ScoringTask) -> _Score:
-    """Return a function that scores a batch in a worker. Raises `ConfigurationError` if a process cannot get it."""
+    """Return a function that scores a batch in a worker. Raises `ConfigurationError` if `task` cannot be pickled."""
     check_pickle(task, executor)
 
     def score(entries: Sequence[Mapping[str, Any]], models: Sequence[str]) -> list[AnswerScore]:
@@ -89,7 +89,7 @@ def _executor_scoring(executor: Executor, task: ScoringTask) -> _Score:
 
 
 def as_entry_point(target: Target) -> EntryPoint:
-    """Return a function of (event, context) that invokes a target; a busy one is retried. Raises `RewardError`."""
+    """Return a function of (event, context) that invokes a target, again while it is busy. Raises `RewardError`."""
     if isinstance(target, InProcessTarget):
         return lambda event, _: target.call(event)
     return lambda event, _: invoke_until_accepted(target, event).unwrap()
@@ -113,7 +113,7 @@ async def run_pipeline(
     *,
     concurrency: int,
 ) -> Unscored:
-    """Sample missing answers and compute missing scores. Raises `APIError` or `RewardError` if it concerns all."""
+    """Sample missing answers and compute missing scores. Raise an `APIError` or `RewardError` that affects all."""
     remaining = [question for question in questions if question.key not in kept.answers]
     scoring = _Scoring(scorer, kept, progress)
     for question in questions:
@@ -158,12 +158,12 @@ class _Scoring:
         self._characters += size
 
     def finish(self) -> None:
-        """Queue the last batch and, for each consumer, an empty one that ends it."""
+        """Queue the last batch and, for each consumer, an empty batch that ends the consumer."""
         for batch in (*([self._batch] if self._batch else []), *[[]] * self._scorer.concurrency):
             self._queue.put_nowait(batch)
 
     async def run(self) -> None:
-        """Score batches until the end. A failed batch is scored answer by answer if that may help."""
+        """Score batches until the end. If only single answers of a batch may have failed, score them one by one."""
         while batch := await self._queue.get():
             try:
                 await self._score(batch)
@@ -182,7 +182,7 @@ class _Scoring:
             self._progress.advance("scored")
 
     async def _score_singly(self, batch: Sequence[Question]) -> bool:
-        """Return False if none of several answers can be scored."""
+        """Score each answer of a batch by itself. Return False if none of several answers can be scored."""
         failed = 0
         for question in batch:
             try:

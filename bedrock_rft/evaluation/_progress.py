@@ -10,7 +10,7 @@ from bedrock_rft._core.log import log
 from bedrock_rft._core.progress import tqdm_bar
 
 Progress: TypeAlias = Callable[[str, int, int], None]
-"""Called with the stage (`asked` or `scored`), the number done and the total."""
+"""Function that is called with the stage (`asked` or `scored`), the number done and the total."""
 
 _SECONDS_BETWEEN_LINES = 30.0
 

@@ -1,4 +1,4 @@
-"""Questions to send: each model, each prompt and each sample, under a key that is stable between processes."""
+"""Questions: a request for each model, prompt and sample, with a key that is the same in all processes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bedrock_rft.types._payload import Payload
 
 @dataclass(frozen=True)
 class Model:
-    """A model to evaluate, by the id that requests name and a label; `tuned` marks the final model of a job."""
+    """A model to evaluate: its id, and a label for the report. `tuned` marks the final model of a job."""
 
     id: str
     label: str
@@ -50,7 +50,7 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Question:
-    """One request: a prompt, a model and the number of the sample, from 0. `key` is a digest of all."""
+    """One request: a prompt, a model and the number of the sample, from 0. `key` is a digest of them."""
 
     prompt: Prompt
     model: Model
@@ -59,7 +59,7 @@ class Question:
 
 
 def parse_prompts(records: Iterable[Mapping[str, Any]]) -> list[Prompt]:
-    """Convert records to prompts. Raises `DatasetError` if there are none, or one has no messages."""
+    """Convert records to prompts. Raise `DatasetError` if there are no records, or if a record has no messages."""
     prompts: list[Prompt] = []
     copies: Counter[str] = Counter()
     for index, record in enumerate(records):
@@ -96,7 +96,7 @@ def sample_prompts(prompts: Sequence[Prompt], limit: int | None, seed: int) -> l
 
 
 def parse_models(models: object) -> list[Model]:
-    """Convert ids, jobs, checkpoints or a mapping from labels to these. Raises `ConfigurationError` for others."""
+    """Return models from ids, jobs, checkpoints or a mapping of labels. Raise `ConfigurationError` for others."""
     if isinstance(models, Mapping):
         labelled = cast("Mapping[object, Any]", models).items()
         parsed = [replace(_parse_model(value), label=str(label)) for label, value in labelled]
@@ -111,7 +111,7 @@ def parse_models(models: object) -> list[Model]:
     if repeated:
         raise ConfigurationError(
             f"models names '{sanitize_line(repeated[0], 200)}' twice, so every answer would be paid for twice. "
-            "Remove one."
+            "Remove one of the two."
         )
     return parsed
 

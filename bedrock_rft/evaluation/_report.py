@@ -55,8 +55,8 @@ class Evaluation(Findings):
         samples: number of answers per prompt and model.
         pass_mark: an answer passes if its score is at least this.
         reward_range: lowest and highest score of the reward, as given.
-        models: in the given order.
-        comparisons: each further model with the first; the final model of a job comes first.
+        models: results of the models, in the order of the arguments.
+        comparisons: each further model compared with the first model; the final model of a job comes first.
         groups: results by record field.
         better: prompts whose mean score rose most, those of the tuned model first.
         worse: prompts whose mean score fell most, those of the tuned model first.
@@ -139,7 +139,7 @@ class Evaluation(Findings):
         """Return the difficulty of each prompt for a model, for `datasets.select`. Missing answers are left out.
 
         Args:
-            model: the label or the id of a model; by default the first one.
+            model: the label or the id of a model; by default the first model.
 
         Raises:
             ConfigurationError: there is no such model, it has no scored answer, or the report was saved by a version
@@ -161,7 +161,7 @@ class Evaluation(Findings):
 
     @property
     def note(self) -> str:
-        """A warning about the source of the answers; empty for the service itself."""
+        """A warning if the answers come from the local service; otherwise empty."""
         return _LOCAL_NOTE if self.local_service else ""
 
     @property

@@ -23,9 +23,10 @@ class ModelResult(ShortRepr):
         failed: number of missing scores: questions that the service rejected, and answers that the reward could not
             score.
         score: mean over prompts of their mean score, with its interval. Missing answers are left out.
-        score_with_missing: the same with each missing answer counted as the lowest score of the reward.
+        score_with_missing: as `score`, but each missing answer counts as the lowest score of the reward.
         pass_at: chance that at least one of k answers passes, by k.
-        parts: mean over prompts of each part of the reward, by its name in `metrics_list`; 0 in an answer without it.
+        parts: mean over prompts of each part of the reward, by its name in `metrics_list`. An answer without a part
+            counts as 0.
         prompt_tokens: tokens of all prompts.
         completion_tokens: tokens of all answers.
         cut_off: share of answers that ended at the token limit.
@@ -61,9 +62,9 @@ class Comparison(ShortRepr):
     """Comparison of one model with the first model.
 
     Attributes:
-        label: the model.
-        base: the first model.
-        difference: difference of the means on the prompts that both answered; positive if the model is better.
+        label: the label of the model.
+        base: the label of the first model.
+        difference: difference of the means on the prompts that both models answered; positive if the model is better.
         verdict: `better` or `worse` if the difference is significant, else `undecided`.
         reason: why there is no verdict, or the p-value.
         difference_with_missing: the difference on all prompts with missing answers counted as the lowest score; None
@@ -84,7 +85,7 @@ class Group(ShortRepr):
 
     Attributes:
         field: the record field.
-        value: its value, or a range of values.
+        value: the value of the field, or a range of values.
         prompts: number of prompts.
         means: mean score of each model, by label.
     """
@@ -103,13 +104,13 @@ class Example(ShortRepr):
         index: position in the dataset, from 0.
         prompt: the last message of the prompt.
         reference: the reference answer as text.
-        label: the model.
-        base: the first model.
-        before: an answer of the first model with its score, the one closest to its mean on this prompt.
-        after: an answer of the model with its score, chosen in the same way.
+        label: the label of the model that gave `after`.
+        base: the label of the first model, which gave `before`.
+        before: the answer of the first model whose score is closest to the model's mean on this prompt, and the score.
+        after: an answer of the other model and its score, chosen in the same way.
         gain: change of the prompt's mean score.
         before_mean: mean score of the first model on this prompt.
-        after_mean: mean score of the model on this prompt.
+        after_mean: mean score of the other model on this prompt.
     """
 
     index: int

@@ -1,4 +1,4 @@
-"""Answers and scores, kept in memory and in a file from which an interrupted evaluation resumes."""
+"""Store answers and scores in memory and in a file, from which an interrupted evaluation resumes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class AnswerScore:
 
 
 class ResumeFile:
-    """Answers and scores by question key; with a path, also JSON lines that only the owner can read."""
+    """Answers and scores by question key. With a path, also JSON lines that only the owner can read."""
 
     def __init__(self, path: str | os.PathLike[str] | None, scorer: str) -> None:
         """Open or create a file. Raises `ConfigurationError` if it has other content or is in use."""
@@ -87,13 +87,14 @@ class ResumeFile:
         data = json.dumps(line).encode() + b"\n"
         with self._lock:
             while self._descriptor is not None and data:
-                # Usually one write. On a full disk, an error must end the run before another line follows a cut one.
+                # Usually one write is enough. On a full disk, an error must end the run before another line is written
+                # after an incomplete line.
                 try:
                     data = data[os.write(self._descriptor, data) :]
                 except OSError as error:
                     raise ConfigurationError(
-                        f"resume: cannot write {self._path}: {error.strerror or error}. The answers in the file are "
-                        "kept. Free some space, then run again with the same file."
+                        f"resume: cannot write {self._path}: {error.strerror or error}. The file keeps its answers. "
+                        "Free some space, then run the evaluation again with the same file."
                     ) from error
 
     def _lock_file(self, descriptor: int) -> None:
@@ -102,7 +103,7 @@ class ResumeFile:
         if locked is False:
             raise ConfigurationError(
                 f"resume: {self._path} is in use by another evaluation, and both would pay for the same answers. "
-                "Wait until that one has ended, or name another file."
+                "Wait until the other evaluation has ended, or name another file."
             )
         if locked is None:
             warn_once(f"{self._path} is on a file system without locks; use it for one evaluation at a time.")
@@ -147,9 +148,9 @@ def read_answers(
     Args:
         resume: the file that `client.evaluate(resume=…)` wrote.
         dataset: the dataset of the evaluation.
-        models: its models, or some of them.
-        samples: its number of samples.
-        sampling: its `sampling`; answers that were sampled otherwise are left out.
+        models: the models of the evaluation, or some of them.
+        samples: the number of samples of the evaluation.
+        sampling: the `sampling` of the evaluation. Answers that were sampled with other settings are left out.
 
     Yields:
         For each stored answer the record, with `answer`, `model` (the label) and `sample`, prompt by prompt.
@@ -159,7 +160,7 @@ def read_answers(
         DatasetError: the dataset has no prompts.
     """
     if not Path(resume).expanduser().is_file():
-        raise ConfigurationError(f"There is no file {os.fspath(resume)}. Pass the one that resume= named.")
+        raise ConfigurationError(f"There is no file {os.fspath(resume)}. Pass the resume= file of the evaluation.")
     with closing(ResumeFile(resume, "")) as kept:
         answers = kept.answers
     for question in plan_questions(parse_prompts(read(dataset)), parse_models(models), samples, sampling or {}):

@@ -1,4 +1,4 @@
-"""Sample answers from the service: many at once, with retries, as many as the service accepts."""
+"""Sample answers from the service concurrently, with retries, and with as many requests as the service accepts."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from bedrock_rft.evaluation._questions import Question
 from bedrock_rft.evaluation._resume_file import Answer
 
 Sampler: TypeAlias = Callable[[Question], Awaitable[Answer]]
-"""Sends one question once. Raises `APIError`, or `UnsuccessfulResponse` for the caller to decide about retries."""
+"""Function that sends one question once. It raises `APIError`, or `UnsuccessfulResponse`, which may be retried."""
 
 _REQUEST = Request("POST", "/chat/completions", repeatable=True)
 _ATTEMPTS = 8
 _MAX_REFUSALS = 20
-"""Refused questions without a single answer after which the request, and not a question, must be wrong."""
+"""If this many questions are rejected and none was answered, the cause is the request and not the questions."""
 _BUSY_SECONDS = 600.0
 """Time for which one question is retried while the service is over capacity."""
 _NO_CAPACITY = 503
@@ -34,7 +34,7 @@ _DECREASE_INTERVAL = 1.0  # seconds; throttled responses within it count once
 
 
 class UnsuccessfulResponse(Exception):  # noqa: N818 - not an error yet: it may be retried
-    """A response of the service that holds no answer."""
+    """A response of the service that contains no answer."""
 
     def __init__(self, response: Response) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ def chat_sampler(
 
         fields: dict[str, Any] = {"model": question.model.id, "messages": question.prompt.messages, **sampling}
         if isinstance(seed := sampling.get("seed"), int):
-            fields["seed"] = seed + question.sample  # with one seed for all, all samples might be equal
+            fields["seed"] = seed + question.sample  # with the same seed, all samples of a prompt might be equal
         try:
             completion = await (run_in_thread(lambda: chat.create(**fields)) if blocking else chat.create(**fields))
         except openai.APIStatusError as error:
@@ -129,7 +129,7 @@ async def sample_all(
     on_answer: Callable[[Question, Answer], None],
     on_refusal: Callable[[Question, APIError], None],
 ) -> None:
-    """Send all questions, at most `workers` at a time. Raises `APIError` if it concerns every question."""
+    """Send all questions, at most `workers` at a time. Raise an `APIError` that affects every question."""
     answered, refused = 0, 0
 
     async def work() -> None:
@@ -152,7 +152,7 @@ async def sample_all(
 async def _sample_with_retries(
     question: Question, sampler: Sampler, config: Config, limiter: AdaptiveLimiter
 ) -> Answer:
-    """Send a question until it is answered. Failures are limited by number, throttled responses by time."""
+    """Send a question until it is answered. The number of failures and the time of throttling are limited."""
     import tenacity
 
     failures = 0
@@ -163,7 +163,7 @@ async def _sample_with_retries(
                 answer = await sampler(question)
             except UnsuccessfulResponse as error:
                 if error.busy:
-                    # Only a time that the service names applies to all requests.
+                    # All requests pause only if the service names the seconds.
                     limiter.decrease(retry_after(error.response) or 0.0)
                 raise
             limiter.increase()
@@ -177,7 +177,7 @@ async def _sample_with_retries(
         if not isinstance(error, (APIError, UnsuccessfulResponse)):
             return False
         failures += 1
-        # A garbled response is retried here only: the question changes nothing on the server.
+        # A response that cannot be parsed may be retried here, because a question changes nothing on the server.
         retryable = isinstance(error, APIResponseError) or is_retryable(_REQUEST, _outcome(error), 1)
         return failures < _ATTEMPTS and retryable
 

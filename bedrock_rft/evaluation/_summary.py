@@ -38,8 +38,8 @@ class Thresholds(ShortRepr):
     """Scores of a base model below or above which training makes little sense, as shares of the reward's range.
 
     Attributes:
-        too_low: below it the model hardly ever earns a reward, so there is nothing to reinforce.
-        too_high: above it there is hardly anything left to learn.
+        too_low: below this share, the model hardly ever earns a reward, so there is nothing to reinforce.
+        too_high: above this share, there is hardly anything left to learn.
 
     Source:
         AWS's user guide, Reinforcement fine-tuning for Amazon Nova models: measure the base model; at 0, fine-tune with
@@ -123,7 +123,9 @@ def _model_result(
     ks = sorted({*(1 << power for power in range(fewest.bit_length())), fewest} - {0})
     score = complete = _score_interval(scores, clusters, scale)
     if failed:
-        complete = _score_interval({index: scale.filled(scores.get(index, ())) for index in clusters}, clusters, scale)
+        complete = _score_interval(
+            {index: scale.fill_missing(scores.get(index, ())) for index in clusters}, clusters, scale
+        )
     return ModelResult(
         model=model.id,
         label=model.label,
@@ -144,7 +146,7 @@ def _model_result(
 
 
 def _score_interval(scores: Mapping[int, Sequence[float]], clusters: Mapping[int, str], scale: ScoreScale) -> Interval:
-    """Return the mean over prompts with its interval: that of a share, if every score is the lowest or the highest."""
+    """Return the mean over prompts with its interval. If all scores are the lowest or the highest, it is a share's."""
     if not scores:
         return Interval(math.nan, math.nan, math.nan)
     units = cluster_units([mean(several) for several in scores.values()], [clusters[index] for index in scores])
@@ -235,7 +237,7 @@ def _answer_findings(result: ModelResult) -> Iterator[Finding]:
     label = result.label
     if not result.answers:
         reason = "the service rejected every question, or the reward scored no answer"
-        yield Finding("error", "no_answers", f"{label} has no scored answer", reason, "See the reasons below")
+        yield Finding("error", "no_answers", f"{label} has no scored answer", reason, "Read the reasons below")
     elif result.failed:
         summary = f"{result.failed:,} of {result.answers + result.failed:,} answers of {label} are missing"
         reason = (
@@ -248,7 +250,7 @@ def _answer_findings(result: ModelResult) -> Iterator[Finding]:
         yield Finding("warning", "cut_off", summary, "an unfinished answer seldom scores", remedy)
     if result.parts.get(ERROR_METRIC, 0.0) > 0:
         summary = f"The reward raised on {result.parts[ERROR_METRIC]:.1%} of the answers of {label}"
-        reason = "these answers count with the lowest score"
+        reason = "these answers count as the lowest score"
         yield Finding("warning", "reward_errors", summary, reason, "Run rewards.check on the reward")
 
 
@@ -275,7 +277,7 @@ def _base_finding(base: ModelResult, thresholds: Thresholds, reward_range: tuple
         return Finding("error", "base_too_low", summary, reason, remedy)
     if base.score.low > too_high:
         reason = "there is hardly anything left to learn"
-        remedy = "Fine-tuning may not be needed; otherwise use harder prompts or a stricter reward"
+        remedy = "Check whether fine-tuning is needed. If so, use harder prompts or a stricter reward"
         return Finding("warning", "base_too_high", summary, reason, remedy)
     if base.score.low < too_low or base.score.high > too_high:
         side = f"below {too_low:g}" if base.score.low < too_low else f"above {too_high:g}"
@@ -290,7 +292,7 @@ def _comparison_finding(comparison: Comparison) -> Finding:
     if comparison.verdict == "better":
         return Finding("ok", "better", f"{label} is better than {base}: {gain}", reason)
     if comparison.verdict == "worse":
-        remedy = "Do not use it; look at the examples of worse answers"
+        remedy = f"Do not use {label}; look at the examples of worse answers"
         return Finding("error", "worse", f"{label} is worse than {base}: {gain}", reason, remedy)
     summary = f"Not known whether {label} is better or worse than {base}: {gain}"
     remedy = "Evaluate more prompts before deciding"

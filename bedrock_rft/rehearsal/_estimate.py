@@ -15,7 +15,7 @@ from bedrock_rft._core.local_service import is_local
 from bedrock_rft._core.log import log
 from bedrock_rft._resources.event_log import oldest_first
 from bedrock_rft.costs import Estimate, Pace, Prices, Range
-from bedrock_rft.costs._estimate import JudgeLoad, Workload, estimate, settings_of
+from bedrock_rft.costs._estimate import JudgeLoad, Workload, batch_settings, estimate
 from bedrock_rft.costs._pace import ASSUMED, JobTimes
 from bedrock_rft.costs._prices import canonical_model
 from bedrock_rft.datasets import read
@@ -29,7 +29,7 @@ from bedrock_rft.rewards._targets.resolve import lambda_arn, resolve_target
 from bedrock_rft.types import Hyperparameters, Job
 
 MEMORY = 512
-"""Megabytes of a deployed reward, if nothing else was chosen."""
+"""Memory of a deployed reward in megabytes, by default."""
 
 _FULL_PROCESSOR = 1769  # megabytes of a Lambda function for which it has one processor
 _TRIED = 16  # rollouts that a reward is timed on
@@ -87,7 +87,7 @@ def build_workload(
     memory: int = MEMORY,
 ) -> Workload:
     """Return the sizes of a run on records, with `seconds` to score one rollout and the origin of that figure."""
-    n_epochs, batch_size, assumed = settings_of(Hyperparameters.of(hyperparameters).sent())
+    n_epochs, batch_size, assumed = batch_settings(Hyperparameters.of(hyperparameters).sent())
     return Workload(
         records=len(records),
         prompt_chars=fmean(_chars(record) for record in records),
@@ -123,14 +123,14 @@ def _reward_seconds(
         return None, "a reward that calls a model is not invoked for an estimate; pass reward_seconds="
     event = list(read_entries([(record, str(record.get("reference_answer"))) for record in records[:_TRIED]]))
     with closing(resolve_target(reward, timeout=None, memory=max(memory, 1024), client=None)) as target:
-        target.invoke(event)  # the first one imports and compiles
+        target.invoke(event)  # not timed: the first invocation imports and compiles
         started = time.perf_counter()
         outcome = target.invoke(event)
         seconds = (time.perf_counter() - started) / len(event)
     if outcome.error is not None:
-        return None, f"the reward failed when it was tried: {outcome.error.message}"
+        return None, f"the reward failed on this machine: {outcome.error.message}"
     slower = slower_in_lambda(memory)
-    basis = f"measured here on {len(event)} rollouts, up to {slower:.1f} times as long in Lambda"
+    basis = f"measured on this machine with {len(event)} rollouts, up to {slower:.1f} times as long in Lambda"
     return Range(seconds, seconds * slower), basis
 
 
@@ -163,17 +163,17 @@ def _chars(record: Mapping[str, Any]) -> int:
     return text + len(str(record.get("reference_answer", "")))
 
 
-def _inner(reward: Any) -> Any:
+def _unwrap_reward(reward: Any) -> Any:
     return reward.reward if isinstance(reward, Handler) else reward
 
 
 def _models(reward: Any) -> Sequence[str]:
-    inner = _inner(reward)
+    inner = _unwrap_reward(reward)
     return inner.models if isinstance(inner, Reward) else getattr(reward, "models", ()) or ()
 
 
 def _judges(reward: Any) -> list[JudgeLoad]:
-    inner = _inner(reward)
+    inner = _unwrap_reward(reward)
     leaves = inner.leaves if isinstance(inner, Reward) else ()
     found = [leaf for leaf in leaves if isinstance(leaf, Judge)]
     known = [JudgeLoad(one.model, _JUDGE_PROMPT + len(str(one.criteria)), one.max_tokens) for one in found]

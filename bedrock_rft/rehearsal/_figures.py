@@ -70,7 +70,9 @@ class Curve(ShortRepr):
         if span <= _SAME:
             summary = f"All rehearsed answers scored {first:.3g}, so there is no training signal"
             reason = "the local policy wrote right and wrong answers in several forms, all with the same score"
-            remedy = "Check what the reward compares, and the form of the answers it accepts; gold= can write them"
+            remedy = (
+                "Check what the reward compares, and which forms of answers it accepts. Pass gold= to write the form"
+            )
             return [Finding("error", "flat", summary, reason, remedy)]
         if min(first, last) >= low + _SATURATED * span:
             reason = "nearly all answers of the local policy pass, including wrong ones"
@@ -186,7 +188,7 @@ class Groups(ShortRepr):
             return [Finding(level, "no_signal", summary, reason, remedy)]
         summary = f"{self._share} of the prompts would have answers of the base model that differ in score"
         if high < _LITTLE or (self.signal_share < _LITTLE and not self.is_lower_bound):
-            reason = f"the others cost rollouts and add no signal; {reason}"
+            reason = f"the other prompts cost rollouts and add no signal; {reason}"
             remedy = "Leave out the prompts that are always right or always wrong: see datasets.select"
             return [Finding("warning", "little_signal", f"Only {summary}", reason, remedy)]
         return [Finding("ok", "signal", summary, reason)]
@@ -196,11 +198,11 @@ class Groups(ShortRepr):
 class Load(JsonReport):
     """The load of one run on its reward function.
 
-    The service's number of answers per prompt and of rollouts per invocation are not documented: both are assumptions.
+    How many answers per prompt and rollouts per invocation the service uses is not documented: both are assumptions.
 
     Attributes:
         records: prompts in the training file.
-        n_epochs: passes over them.
+        n_epochs: passes over the training file.
         batch_size: prompts per step.
         group_size: answers per prompt; an assumption.
         invocation_size: rollouts per invocation; an assumption.

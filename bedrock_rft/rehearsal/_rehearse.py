@@ -41,12 +41,12 @@ _MEMORY_MB = 1024
 _MIN_RECORDS, _MIN_STEPS = 400, 25
 
 Gold = Callable[[Mapping[str, Any]], str]
-"""Returns the right answer to a record."""
+"""Function that returns the right answer to a record."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The settings of a rehearsal; `rehearse` describes each."""
+    """The settings of a rehearsal, which `client.rehearse` describes."""
 
     hyperparameters: Hyperparameters | Mapping[str, Any] | None = None
     limit: int | None = None
@@ -75,7 +75,7 @@ class Plan:
         """The maximum number of records that the job runs on."""
         return self.limit or max(_MIN_RECORDS, _MIN_STEPS * self.job_settings.get("batch_size", 0))
 
-    def validated(self) -> Plan:
+    def raise_if_invalid(self) -> Plan:
         """Return the plan itself. Raises `ConfigurationError` if a setting is invalid."""
         limit = 1 if self.limit is None else self.limit
         for name, value, minimum in (("limit", limit, 1), ("samples", self.samples, 0), ("prompts", self.prompts, 1)):
@@ -90,7 +90,7 @@ class Plan:
         if self.payload not in ("metadata", "top_level"):
             raise ConfigurationError(f"payload is '{self.payload}'; it must be 'metadata' or 'top_level'.")
         _ = self.job_settings
-        self.evaluation_settings.validated()
+        self.evaluation_settings.raise_if_invalid()
         return self
 
     @property
@@ -137,8 +137,8 @@ def rehearse(
     the model and with your reward. No model is trained. Without `samples` nothing is sent to the service and no
     identity is needed. A deployed reward is invoked, as a run would invoke it.
 
-    `client` samples the base model, and its AWS credentials invoke a deployed function. `client.rehearse` has the other
-    arguments too, and describes them.
+    `client` samples the base model, and its AWS credentials invoke a deployed function. `client.rehearse` describes all
+    other arguments.
 
     Raises:
         DatasetError: there are no records.
@@ -154,13 +154,13 @@ def rehearse(
 
 
 def load_difficulty(given: Difficulty | str | os.PathLike[str] | None) -> Difficulty | None:
-    """Return the difficulty, read if its path is given. Raises `ConfigurationError`."""
+    """Return the difficulty, or read it from its path. Raises `ConfigurationError` if the file cannot be read."""
     return given if given is None or isinstance(given, Difficulty) else Difficulty.load(given)
 
 
 async def run(client: Any, dataset: object, reward: object, plan: Plan) -> Rehearsal:
     """Rehearse with an async client, with the async client inside a sync one, or with None."""
-    plan = plan.validated()
+    plan = plan.raise_if_invalid()
     if plan.samples and client is None:
         raise ConfigurationError("samples needs a client that samples the base model: client=Client(…).")
     work = partial(_run_locally, dataset, reward, plan, client)
@@ -225,12 +225,12 @@ def _choose(records: Sequence[Mapping[str, Any]], count: int, seed: int) -> Sequ
 def _report(local: _LocalResults, plan: Plan, evaluation: Evaluation | None, reward: object) -> Rehearsal:
     findings = _data_findings(local.data)
     if local.unreadable:
-        summary = "The reward was not checked and no job was rehearsed"
+        summary = "The reward was not checked, and no job was rehearsed"
         findings.append(Finding("unknown", "not_rehearsed", summary, local.unreadable))
     findings += local.reward.findings if local.reward else ()
     curve, load = _curve(local.job), _load(local)
     findings += _job_findings(local, curve)
-    base, difficulty = None, _matching(plan.difficulty, local.records)
+    base, difficulty = None, _matching_difficulty(plan.difficulty, local.records)
     if evaluation is not None and evaluation.models[0].answers:
         scores = [*evaluation.models[0].scores.values()]
         base = Groups(scores, max(evaluation.pass_mark, *map(max, scores)), GROUP_SIZE)
@@ -260,7 +260,7 @@ def _report(local: _LocalResults, plan: Plan, evaluation: Evaluation | None, rew
     )
 
 
-def _matching(given: Difficulty | None, records: Sequence[Mapping[str, Any]]) -> Difficulty | None:
+def _matching_difficulty(given: Difficulty | None, records: Sequence[Mapping[str, Any]]) -> Difficulty | None:
     """Return the difficulty of the prompts among the records that have at least two answers; None without one."""
     if given is None:
         return None
@@ -327,8 +327,8 @@ def _job_findings(local: _LocalResults, curve: Curve | None) -> list[Finding]:
     reported = {finding.code for finding in local.reward.findings} if local.reward else set[str]()
     findings = _payload_findings(local.reward, curve)
     for finding in curve.findings():
-        # The check has reported a constant reward already, or that the local policy has no right answers to write; and
-        # a rising curve must not hide an error of the reward.
+        # Leave out a finding that repeats the check of the reward (a constant reward, or no right answers to write),
+        # and a rising curve that would hide an error of the reward.
         repeated = finding.code == "flat" and (findings or reported & {"all_equal", "always_zero", "no_right_answer"})
         if not repeated and not (finding.level == "ok" and errors):
             findings.append(finding)
@@ -356,7 +356,10 @@ def _base_findings(
     if base is not None:
         return base.findings()
     if plan.difficulty is not None:
-        reason = "it has two answers to none of them; prompts are matched by the role and content of their messages"
+        reason = (
+            "no prompt of the file has two answers in the difficulty; prompts are matched by the role and content of "
+            "their messages"
+        )
         summary = "The difficulty does not cover the prompts of this file"
         return [Finding("unknown", "other_prompts", summary, reason, "Measure the difficulty of this file")]
     summary = "The check of the base model could not run: the base model was not sampled"
@@ -369,7 +372,7 @@ def _base_findings(
 
 
 def judge_base_model(evaluation: Evaluation, base: Groups | None) -> list[Finding]:
-    """Return the findings on the base model; none is ok if its mean is too low or its answers give no signal."""
+    """Return the findings on the base model. If its mean is too low or gives no signal, no finding is `ok`."""
     findings = [*evaluation.findings, *(base.findings() if base is not None else ())]
     if any(finding.level == "error" or finding.code in ("no_signal", "little_signal") for finding in findings):
         return [finding for finding in findings if finding.level != "ok"]

@@ -49,8 +49,8 @@ class Rehearsal(Findings):
         records: number of records.
         rehearsed: number of records that the job ran on.
         settings: the hyperparameters that were given.
-        metrics: the metrics of the rehearsed job; None if there was none.
-        curve: its rewards; None if it took no step.
+        metrics: the metrics of the rehearsed job; None if no job was rehearsed.
+        curve: the rewards of the rehearsed job; None if it took no step.
         load: the load of the planned run on the reward; None if the reward was never invoked.
         evaluation: the evaluation of the base model, if requested.
         base: the scores of the base model's answers by prompt.
@@ -75,7 +75,7 @@ class Rehearsal(Findings):
 
     @property
     def first(self) -> tuple[Finding, ...]:
-        """The findings to fix, in this order: errors before warnings, and of each the data, the reward, the run."""
+        """The findings to fix: errors before warnings, and within each the data, the reward, the run."""
         return self.errors + self.warnings
 
     @property
@@ -86,8 +86,8 @@ class Rehearsal(Findings):
             base = "; the base model's answers come from the local service and know the references"
         return (
             "This is a rehearsal: no model was trained. The job ran on this machine, with a local policy instead of "
-            f"the model and with your reward function{base}. It cannot judge learning rates: a higher "
-            "learning_rate_multiplier always looks better here."
+            f"the model and with your reward function{base}. A rehearsal cannot judge learning rates: a higher "
+            "learning_rate_multiplier always looks better in a rehearsal."
         )
 
     def facts(self) -> Sequence[tuple[str, str]]:

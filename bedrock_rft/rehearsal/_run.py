@@ -25,9 +25,9 @@ from bedrock_rft.types import Job
 from bedrock_rft.types.jobs import hyperparameters_of
 
 GROUP_SIZE = 8
-"""Answers to each prompt; the service's own number is not documented."""
+"""Assumed number of answers to each prompt; the service does not document its number."""
 INVOCATION_SIZE = 16
-"""Rollouts per invocation of the reward function; the service's own number is not documented."""
+"""Assumed number of rollouts per invocation of the reward function; the service does not document its number."""
 
 _FUNCTION = "arn:aws:lambda:us-west-2:000000000000:function:rehearsal"
 _MODEL = "openai.gpt-oss-20b"
@@ -37,7 +37,7 @@ _ROLLOUT_ID = re.compile(r"local-step-(\d+)-(\d+)")
 
 
 class Recorder:
-    """A reward function that measures another one: seconds, rollouts, and scores by step and prompt."""
+    """A reward function that measures another reward function: seconds, rollouts, and scores by step and prompt."""
 
     def __init__(self, entry: EntryPoint, rollouts: RolloutRecorder | None = None) -> None:
         self._entry, self._rollouts = entry, rollouts

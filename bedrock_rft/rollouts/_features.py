@@ -73,7 +73,7 @@ _FORMATS = (
 _SHINGLE, _SKETCH, _ALIKE = 4, 24, 0.8
 _KEYS, _TRIED = 6, 20  # texts are compared if they share one of these hashes, with so many others
 MIN_WORDS = 20
-"""Shorter answers are often equal for a good reason, such as `B` or `The answer is 4.`"""
+"""Words of an answer that is compared. Shorter answers, such as `B` or `The answer is 4.`, may be equal and healthy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class Features:
     figures: int
 
 
-def features(answer: str, prompt: str) -> Features:
+def extract_features(answer: str, prompt: str) -> Features:
     """Return the features of an answer; `prompt` may be empty."""
     lowered, end = answer.casefold(), answer[-_READ:]
     words = lowered.split()
@@ -100,10 +100,10 @@ def features(answer: str, prompt: str) -> Features:
         words=len(words),
         ends=_END.search(answer) is not None,
         final=("answer" in lowered or "boxed" in lowered or "####" in lowered) and _FINAL.search(end) is not None,
-        unclosed=_unclosed(lowered),
+        unclosed=_find_unclosed(lowered),
         empty_marker=_empty_marker(lowered, end),
-        language=language(answer),
-        prompt_language=language(prompt),
+        language=detect_language(answer),
+        prompt_language=detect_language(prompt),
         format=next((name for name, part, form in _FORMATS if part in answer and form.search(answer)), "plain text"),
         exact=_hash(" ".join(words)),
         figures=_hash(" ".join([*_NUMBER.findall(answer), *words[-1:]])),
@@ -118,8 +118,8 @@ def _empty_marker(lowered: str, end: str) -> str:
     return found.group().strip()[:40] if found else ""
 
 
-def _unclosed(lowered: str) -> str:
-    """Return the tag or the fence that is opened last and not closed; empty if there is none."""
+def _find_unclosed(lowered: str) -> str:
+    """Return the last tag or fence that is opened and not closed; empty if there is none."""
     for match in reversed(list(_OPEN.finditer(lowered)) if "<" in lowered else ()):
         if f"</{match.group(1)}>" not in lowered[match.end() :]:
             return match.group()
@@ -127,7 +127,7 @@ def _unclosed(lowered: str) -> str:
 
 
 @lru_cache(4096)  # the answers to one prompt share it
-def language(text: str) -> str:
+def detect_language(text: str) -> str:
     """Return the script of a text, or the language if it is written in Latin letters; empty if it is not clear."""
     text = text[:_READ]
     latin = len(_NOT_LATIN.sub("", text))
@@ -145,8 +145,8 @@ def language(text: str) -> str:
     return name if first >= _FEWEST_STOP_WORDS and first >= 2 * second else ""
 
 
-def near_copies(answers: Sequence[tuple[str, str, int]]) -> dict[int, int]:
-    """Return the positions of answers that are nearly equal to an answer to another prompt, each with that one's.
+def find_near_copies(answers: Sequence[tuple[str, str, int]]) -> dict[int, int]:
+    """Map positions of answers to the position of a nearly equal answer to another prompt.
 
     Each item has the texts of prompt and answer, and `Features.figures`, which must be equal, because many healthy
     answers follow one pattern. Answers to prompts that are themselves near copies do not count.
@@ -170,7 +170,7 @@ def near_copies(answers: Sequence[tuple[str, str, int]]) -> dict[int, int]:
 
 
 def _sketch(text: str) -> frozenset[int]:
-    """Return the smallest hashes of the sequences of four words: two sketches estimate how much two texts share."""
+    """Return the smallest hashes of the sequences of four words. Two sketches estimate how much two texts share."""
     words = [word.encode("utf-8", "replace") for word in text.casefold().split()]
     runs = {crc32(b" ".join(words[place : place + _SHINGLE])) for place in range(max(1, len(words) - _SHINGLE + 1))}
     return frozenset(sorted(runs)[:_SKETCH])

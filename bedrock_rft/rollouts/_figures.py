@@ -21,12 +21,12 @@ class Period(ShortRepr):
     """Rollouts of one period.
 
     Attributes:
-        start: its start, in Unix seconds.
-        end: its end.
-        rollouts: the number of rollouts.
-        mean: their mean reward.
-        pass_rate: share of them that pass.
-        histogram: their number by reward, in ten intervals of equal width from `low` to `high` of the report.
+        start: start of the period, in Unix seconds.
+        end: end of the period.
+        rollouts: number of rollouts.
+        mean: mean reward.
+        pass_rate: share of the rollouts that pass.
+        histogram: number of rollouts by reward, in ten intervals of equal width from `low` to `high` of the report.
         errors: number of rollouts that could not be scored.
         no_signal: share of the groups with equal rewards; None without groups.
         length: mean number of characters of the answers; None if they were not recorded.
@@ -50,11 +50,12 @@ class Part(ShortRepr):
     """One part of the reward.
 
     Attributes:
-        mean: its mean.
-        spread: its standard deviation.
-        correlation: its correlation with the reward within groups; None if one of them does not vary there.
-        length_correlation: its correlation with the length of the answer within groups; None if one of them does not
-            vary there.
+        mean: mean of the part.
+        spread: standard deviation of the part.
+        correlation: correlation of the part with the reward within groups; None if one of the two does not vary within
+            groups.
+        length_correlation: correlation of the part with the length of the answer within groups; None if one of the two
+            does not vary within groups.
     """
 
     mean: float
@@ -69,9 +70,9 @@ class Rate(ShortRepr):
 
     Attributes:
         name: the beginning of the prompt, or the value.
-        rollouts: their number.
-        pass_rate: share of them that pass.
-        mean: their mean reward.
+        rollouts: number of rollouts.
+        pass_rate: share of the rollouts that pass.
+        mean: mean reward.
     """
 
     name: str
@@ -85,10 +86,10 @@ class Step(ShortRepr):
     """Rollouts that are assigned to a step, because their times lie between the times of the job's events.
 
     Attributes:
-        step: the step.
-        rollouts: their number.
-        mean: their mean reward.
-        reported: the mean reward that the service reported; None if it did not.
+        step: the number of the step.
+        rollouts: number of rollouts.
+        mean: mean reward of the rollouts.
+        reported: the mean reward that the service reported; None if it reported none.
     """
 
     step: int
@@ -99,7 +100,7 @@ class Step(ShortRepr):
 
 @dataclass(frozen=True)
 class Figures(Findings):
-    """The data of a `RolloutReport`, which describes them."""
+    """The data of a `RolloutReport`. The docstring of `RolloutReport` describes the attributes."""
 
     rollouts: int = 0
     prompts: int = 0

@@ -1,4 +1,7 @@
-"""Judge the sums and samples of one pass. A finding that the data do not establish is `unknown` or `ok`."""
+"""Findings on recorded rollouts, from the sums and samples of a `Tally`.
+
+A finding is a warning or an error only if the data establish it; otherwise it is `unknown` or `ok`.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from bedrock_rft._core.statistics import (
     share_interval,
 )
 from bedrock_rft._core.text import sanitize_line
-from bedrock_rft.rollouts._features import MIN_WORDS, Features, near_copies
+from bedrock_rft.rollouts._features import MIN_WORDS, Features, find_near_copies
 from bedrock_rft.rollouts._record import Record
 from bedrock_rft.rollouts._tally import Key, Tally
 
@@ -29,25 +32,25 @@ NO_SIGNAL, NOTHING_LEARNED = 0.5, 0.95
 EQUAL_SIZES = 0.6
 """Share of the groups that must have the most frequent size; otherwise rollouts are missing."""
 LENGTH, PART_LENGTH = 0.5, 0.8
-"""Correlations of reward and length, and of a part and length, within groups; the 95 % interval must lie beyond."""
+"""Limits for the correlation of reward and length, and of a part and length; the 95 % interval must lie beyond them."""
 LENGTHS_VARY = 0.1
 """A correlation matters if the standard deviation of lengths within groups is at least this share of the mean."""
 DECIDES = 0.95
 """Share of the reward's variance within groups that a dominating part explains."""
 RISE, STILL, CEILING = 0.15, 0.03, 0.1
-"""Shares of a part's range: a rise, at most no rise, and the distance to its greatest value that leaves no room."""
+"""Shares of a part's range: at least a rise, at most no rise, and so near to the greatest value that it cannot rise."""
 BEHIND = 0.25
-"""A part whose rise is at most this share of another one's is left behind."""
+"""A part stays behind if its rise is at most this share of another part's rise."""
 RISE_ERRORS, BEHIND_ERRORS = 3.0, 2.0
 """Standard errors of a rise, and of the upper bound of the other part's rise."""
 COPIED, ONE_ANSWER = 0.2, 0.5
-"""Shares of near copies, and of one short answer, in the last third; the lower ends of their intervals count."""
+"""Shares of near copies, and of one short answer, in the last third, compared with the lower end of the interval."""
 CUT, FINAL = 0.05, 0.2
-"""Share of cut answers in the last third (lower end of its interval); share with a final answer, if one is usual."""
+"""Share of answers that look cut off (lower end of the interval), and share with a final answer that makes it usual."""
 LANGUAGE, FORMAT = 0.05, 0.2
 """Growth of the share of answers in another language or format, from the first third to the last."""
 REWARDED_MARKERS, MANY_MARKERS = 0.01, 0.2
-"""Shares of answers with markers around nothing: if they are rewarded, and in any case."""
+"""Shares of answers with markers around nothing that are a warning: if these answers are rewarded, and in any case."""
 REWARD_ERRORS, MANY_ERRORS = 0.001, 0.2
 """Shares of rollouts that could not be scored: a warning and an error."""
 _PERIODS, _FEW_PERIODS = 30, 9
@@ -114,7 +117,7 @@ def _signal_finding(tally: Tally) -> Found:
     size, most = sizes.most_common(1)[0]
     if size == 1 or most < EQUAL_SIZES * sum(sizes.values()) or tally.groups < ENOUGH_GROUPS:
         shown = ", ".join(f"{number:,} of {each}" for each, number in sizes.most_common(3))
-        unclear = "Groups could not be recognised, so the share without signal is not known"
+        unclear = "Groups could not be recognised, so the share of groups without signal is not known"
         reason = f"groups by their number of rollouts: {shown}; only a sample, or too little, may be recorded"
         return Found(Finding("unknown", "no_signal", unclear, reason, "Record all rollouts, with sample=1.0"))
     value = tally.no_signal / tally.groups
@@ -125,7 +128,7 @@ def _signal_finding(tally: Tally) -> Found:
     level: Severity = "error" if share.low >= NOTHING_LEARNED else "warning" if share.low > NO_SIGNAL else "ok"
     if level == "ok":
         return Found(Finding(level, "no_signal", summary, reason))
-    remedy = "Choose prompts that are solved sometimes, see datasets.select, or give partial credit"
+    remedy = "Choose prompts that are solved sometimes (see datasets.select), or give partial credit"
     hopeless = [one.record for one in tally.sample if _is_one_sided(tally, one.record)]
     return Found(Finding(level, "no_signal", summary, reason, remedy), hopeless[:3])
 
@@ -154,11 +157,13 @@ def _length_finding(tally: Tally, sample: Sequence[Answer]) -> Found:
         return Found(Finding("ok", "reward_length", summary, reason))
     if _exceeds(whole, LENGTH):
         more = "longer" if whole.value > 0 else "shorter"
-        summary = f"Of answers to one prompt, the {more} ones get the higher rewards"
+        summary = f"Among the answers to one prompt, {more} answers get higher rewards"
     elif paying:
         name, found = max(paying.items(), key=lambda item: abs(item[1].value))
         more = "long" if found.value > 0 else "short"
-        summary = f"The part '{sanitize_line(name, 60)}' rewards {more} answers: its correlation is {found:+}"
+        summary = (
+            f"The part '{sanitize_line(name, 60)}' rewards {more} answers: its correlation with length is {found:+}"
+        )
     else:
         summary = "The reward is not known to follow mainly the length of the answer"
         return Found(Finding("ok", "reward_length", summary, reason))
@@ -213,7 +218,7 @@ class _Change:
 
 
 def _part_findings(tally: Tally) -> Iterator[Found]:
-    periods = [sums for *_, sums in tally.timeline.merged(_PERIODS)]
+    periods = [sums for *_, sums in tally.timeline.merge(_PERIODS)]
     varying = {name for name, (low, high) in tally.part_ranges.items() if high - low > _ROUNDING * max(1.0, abs(low))}
     yield from (_constant_part_finding(tally, name) for name in tally.part_ranges if name not in varying)
     changes = [_Change(tally, name, periods) for name in tally.part_ranges if name in varying]
@@ -234,7 +239,7 @@ def _constant_part_finding(tally: Tally, name: str) -> Found:
     reason = f"it was given {tally.part_sums[name][0]:,.0f} times"
     if value == 1:  # full credit
         return Found(Finding("ok", "part_constant", summary, reason))
-    return Found(Finding("warning", "part_constant", summary, reason, "Correct it, or remove it"))
+    return Found(Finding("warning", "part_constant", summary, reason, "Correct the part, or remove it"))
 
 
 def _diverging_parts_finding(tally: Tally, known: Sequence[_Change]) -> Found:
@@ -243,7 +248,9 @@ def _diverging_parts_finding(tally: Tally, known: Sequence[_Change]) -> Found:
         return Found(Finding("unknown", "parts_diverge", "The trends of the parts are not known", reason))
     pairs = [(up, other) for up in known for other in known if up.rises and other.stays_behind(up)]
     if not pairs:
-        return Found(Finding("ok", "parts_diverge", "No part of the reward is known to rise at another one's cost"))
+        return Found(
+            Finding("ok", "parts_diverge", "No part of the reward is known to rise while another stays behind")
+        )
     up, other = max(pairs, key=lambda pair: pair[0].value - pair[1].value)
     summary = f"The part {up}, while the part {other}"
     reason = "means of the first and the last third of the rollouts; the difference exceeds their noise"
@@ -260,7 +267,7 @@ def _dominating_part_finding(change: _Change, ignored: _Change, share: float) ->
     name = sanitize_line(change.name, 60)
     summary = f"The part '{name}' alone decides the reward, and the part {ignored}"
     reason = f"'{name}' explains {share:.0%} of the differences of rewards within groups"
-    remedy = "Bring the parts to one scale, or change their weights"
+    remedy = "Give all parts the same scale, or change their weights"
     return Found(Finding("warning", "part_dominates", summary, reason, remedy))
 
 
@@ -270,9 +277,9 @@ def _copies_finding(last: Sequence[Answer]) -> Found:
     measured: list[str] = []
     if len(long) >= ENOUGH // 2:
         texts = [(one.record.prompt or one.record.prompt_hash or "", one.record.answer or "") for one in long]
-        copies = near_copies([(*text, one.features.figures) for text, one in zip(texts, long, strict=True)])
+        copies = find_near_copies([(*text, one.features.figures) for text, one in zip(texts, long, strict=True)])
         share = _share(long, [place in copies for place in range(len(long))])
-        measured.append(f"{_percent(share)} of {len(long):,} last answers are near copies of one to another prompt")
+        measured.append(f"{_percent(share)} of {len(long):,} last answers nearly copy an answer to another prompt")
         if share.low > COPIED:
             reason = (
                 f"answers of at least {MIN_WORDS} words with the same numbers, compared by their sequences of words"
@@ -301,13 +308,16 @@ def _copies_finding(last: Sequence[Answer]) -> Found:
 def _cut_off_finding(sample: Sequence[Answer]) -> Found:
     whole = [one for one in sample if "answer" not in one.record.truncated]
     if len(whole) < ENOUGH // 2:
-        summary, reason = "It is not known if answers were cut off", "the record cut them itself"
+        summary, reason = (
+            "It is not known if answers were cut off",
+            "most answers were shortened when they were recorded",
+        )
         return Found(Finding("unknown", "cut_off", summary, reason, "Record with a larger max_chars"))
     lengths = sorted(one.features.words for one in whole)
     limit = max(MIN_WORDS, 0.9 * lengths[int(0.98 * (len(lengths) - 1))])
     shorter = [one for one in whole if one.features.words < min(limit, lengths[len(lengths) // 2])]
     longest = [one for one in whole if one.features.words >= limit]
-    # At a limit of length, more answers end within a sentence than among the shorter half.
+    # If answers are cut off at a limit, more of the longest answers end within a sentence than of the shorter half.
     at_limit = (
         min(len(shorter), len(longest)) >= MIN_WORDS and _open_share(longest).low > _open_share(shorter).high + 0.1
     )
@@ -329,7 +339,7 @@ def _cut_off_finding(sample: Sequence[Answer]) -> Found:
         f"{tag} is not closed" if (tag := one.features.unclosed) else "no end of a sentence" for one in some
     )
     reason = "; ".join(f"{kind}: {number:,}" for kind, number in kinds.most_common(3))
-    remedy = "The service limits the length: reward answers that end, or ask for shorter ones in the prompt"
+    remedy = "Reward answers that end, or ask for shorter answers in the prompt, because the service limits the length"
     return Found(Finding("warning", "cut_off", summary, reason, remedy), _records(some))
 
 
@@ -340,7 +350,8 @@ def _open_share(answers: Sequence[Answer]) -> Interval:
 def _language_finding(first: Sequence[Answer], last: Sequence[Answer]) -> Found:
     before, after = ([one for one in some if one.features.language] for some in (first, last))
     if min(len(before), len(after)) < ENOUGH // 4:
-        summary, reason = "The language of the answers is not known", "they are short, or in a script that is not known"
+        summary = "The language of the answers is not known"
+        reason = "the answers are short, or in a script that is not known"
         return Found(Finding("unknown", "language_switch", summary, reason))
     usual = Counter(one.features.language for one in before).most_common(1)[0][0]
     kinds = [
@@ -348,7 +359,8 @@ def _language_finding(first: Sequence[Answer], last: Sequence[Answer]) -> Found:
     ]
     shares = [_share(some, kind) for some, kind in zip((before, after), kinds, strict=True)]
     summary = (
-        f"{_percent(shares[1])} of the last answers are not in their prompt's language; at first {_percent(shares[0])}"
+        f"{_percent(shares[1])} of the last answers are not in the language of their prompt; {_percent(shares[0])} of "
+        "the first answers were not"
     )
     if shares[1].low <= shares[0].high or shares[1].value - shares[0].value <= LANGUAGE:
         return Found(Finding("ok", "language_switch", summary))
@@ -359,10 +371,13 @@ def _language_finding(first: Sequence[Answer], last: Sequence[Answer]) -> Found:
 
 
 def _format_finding(first: Sequence[Answer], last: Sequence[Answer]) -> Found:
-    """Judge a change of format. A format that gets higher rewards was learned, so only other changes are warned of."""
+    """Judge a change of format. A new format with higher rewards was learned, so it gives no warning."""
     usual = Counter(one.features.format for one in first).most_common(1)[0][0]
     before, after = (_share(some, [one.features.format != usual for one in some]) for some in (first, last))
-    summary = f"{_percent(after)} of the last answers do not have the format '{usual}'; at first {_percent(before)}"
+    summary = (
+        f"{_percent(after)} of the last answers do not have the format '{usual}'; {_percent(before)} of the first "
+        "answers did not"
+    )
     odd = [one for one in last if one.features.format != usual]
     if after.low - before.high <= FORMAT or _is_higher(
         odd, [one for one in (*first, *last) if one.features.format == usual]

@@ -116,7 +116,7 @@ def _polars(method: str) -> Any:
 
 
 def _polars_frames(pl: Any, rollouts: Any) -> Iterator[Any]:
-    """Yield frames of many records each; the last one may be empty."""
+    """Yield frames of many records each; the last frame may be empty."""
     for table in _tables(rollouts, _CHUNK_BYTES):
         types = {name: pl.Float64 if _is_number(name) else pl.Int64 if name == "v" else pl.String for name in table}
         yield pl.DataFrame(table, schema=types).with_columns(
@@ -125,7 +125,7 @@ def _polars_frames(pl: Any, rollouts: Any) -> Iterator[Any]:
 
 
 def _tables(rollouts: Any, limit: float) -> Iterator[dict[str, list[Any]]]:
-    """Yield the columns of the records, at least `limit` bytes of text at once; the last may be empty."""
+    """Yield the columns of the records, with at least `limit` bytes of text each; the last item may be empty."""
     table, count, size = _columns([]), 0, 0
     for block in rollouts._blocks():
         records = rollouts._records_in(block)

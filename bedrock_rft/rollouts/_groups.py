@@ -13,9 +13,9 @@ from bedrock_rft.rollouts._record import Record
 T = TypeVar("T")
 
 GAP = 60.0
-"""Seconds: invocations with the same prompt that are nearer belong to one step, because a step takes minutes."""
+"""Seconds. Invocations with the same prompt that are nearer belong to the same step, because a step takes minutes."""
 SAME = 1e-9
-"""Rewards that differ by less are equal."""
+"""Rewards that differ by less than this are equal."""
 _HOUR = 3600
 _MOST_OPEN = 200_000  # rollouts in groups that may grow
 
@@ -85,8 +85,8 @@ def member(record: Record, value: T) -> Member[T]:
 def group(members: Iterable[Member[T]], gap: float = GAP) -> Iterator[list[Member[T]]]:
     """Yield groups. Rollouts of one prompt belong together if they have the same invocation or times within `gap`.
 
-    The rollouts of an hour may come in any order, and hours may ascend or descend. A group is complete when another
-    hour begins that it cannot reach.
+    The rollouts of an hour may come in any order, and hours may ascend or descend. A group is complete when an hour
+    begins whose rollouts are too far away to belong to it.
     """
     open_groups: dict[str, list[_Open[T]]] = {}
     hour, count = -1, 0

@@ -103,16 +103,16 @@ def overview(report: Figures, more: Iterable[str] = ()) -> str:
             html_table(f"Pass rate by {escape_html(name)}", rate_rows(name, rates))
             for name, rates in report.fields.items()
         ),
-        _folded("Steps, by the times of the job's events (approximate)", html_table("", step_rows(report, 10**6))),
-        _folded("Hardest and easiest prompts", "".join(prompts)),
-        _folded("Rollouts whose scoring took longest", slowest),
+        _details("Steps, by the times of the job's events (approximate)", html_table("", step_rows(report, 10**6))),
+        _details("Hardest and easiest prompts", "".join(prompts)),
+        _details("Rollouts whose scoring took longest", slowest),
         *more,
     ]
     title = f"<h2>{escape_html(report.title)}: {escape_html(report.verdict)}</h2>"
     return f"<div class='rft-rollouts'><style>{_STYLE}</style>{title}{''.join(sections)}</div>"
 
 
-def _folded(title: str, content: str) -> str:
+def _details(title: str, content: str) -> str:
     summary = f"<summary>{escape_html(title)}</summary>"
     return f"<details>{summary}{content}</details>" if content else ""
 

@@ -15,9 +15,9 @@ _SHOWN = 3
 
 
 class LatestRollouts:
-    """Up to three rollouts of the newest files: with the lowest reward, with the highest one, and one between them.
+    """Up to three rollouts of the newest files: with the lowest, a middle and the highest reward.
 
-    `problem` is the reason why they could not be read, or empty.
+    `problem` is the reason why the rollouts could not be read, or empty.
     """
 
     def __init__(self, location: str | os.PathLike[str], client: Any) -> None:

@@ -1,4 +1,4 @@
-"""Load and decompress files, those of S3 ahead in threads, and merge their lines by time."""
+"""Load and decompress files, and merge their lines by time. Files of S3 are loaded in advance, in threads."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _WHOLE = 4 << 20
 """Bytes of the text of a file that is read at once. Larger files are read in blocks."""
 _LONGEST_LINE = 64 << 20
 _AHEAD = 10
-"""Files of S3 that are loaded ahead: as many as botocore keeps connections."""
+"""Files of S3 that are loaded in advance: as many as botocore keeps connections."""
 _WINDOW, _WINDOW_BYTES = 48, 16 << 20
-"""Blocks that are merged by time: about as many invocations as end in one second. Large blocks are fewer."""
+"""Number and bytes of the blocks that are merged by time: about as many invocations as end in one second."""
 _TIME = re.compile(rb'"time":\s*"([^"]+)"')
 _DAMAGE = (OSError, EOFError, zlib.error)
 
@@ -35,7 +35,7 @@ _Skip = Callable[[File, int | None, str], None]
 class Block(NamedTuple):
     """Whole lines of a file. Blocks are compared by their hour and the time of their first line.
 
-    `number` is the number of blocks before it, and `lines_before` that of the lines before it in its file.
+    `number` is the number of earlier blocks, and `lines_before` the number of earlier lines in the same file.
     """
 
     hour: str
@@ -47,7 +47,7 @@ class Block(NamedTuple):
 
 
 def load_blocks(source: Source, files: Iterator[tuple[str, File]], skip: _Skip) -> Iterator[Block]:
-    """Yield the lines of files in the order of time. `skip` is called for files that cannot be read completely."""
+    """Yield the lines of files, ordered by time. `skip` is called for files that cannot be read completely."""
     heap: list[Block] = []
     number = size = 0
     for hour, file, content in _load_ahead(source, files, skip):
@@ -81,7 +81,7 @@ def _load_ahead(
             try:
                 yield hour, file, load()
             except FileNotFoundError:
-                skip(file, None, "it was deleted")
+                skip(file, None, "the file was deleted")
             except OSError as error:
                 skip(file, None, error.strerror or str(error))
     finally:
@@ -116,7 +116,7 @@ def _split(file: File, content: _FileContent, skip: _Skip) -> Iterator[tuple[byt
 
 
 def _load(source: Source, file: File) -> _FileContent:
-    """Return the text of a file; or the open file and a stream of its text, if it is large or damaged."""
+    """Return the text of a file. If the file is large or damaged, return the open file and a stream of its text."""
     handle = source.open(file)
     start = handle.read(_WHOLE)
     compressed = start.startswith(b"\x1f\x8b")
@@ -136,7 +136,7 @@ def _load(source: Source, file: File) -> _FileContent:
 
 @cache
 def _fastest_zlib() -> Any:
-    """Return isal (extra 'fast'), which takes half the time, or else the standard library's module."""
+    """Return the module isal_zlib (extra 'fast'), which takes half the time, or else the standard library's zlib."""
     try:
         from isal import isal_zlib
     except ImportError:

@@ -16,12 +16,12 @@ Time = datetime | float | str
 
 _FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
 _MAX_INNER = 20
-"""Folders of an empty location that are searched; in S3, each takes a request."""
+"""Number of folders that are searched for recordings if a location has no rollouts; in S3, each takes a request."""
 _PARTITION = re.compile(r"(function|date|hour)=([^/\\]+)")
 
 
 class Period(NamedTuple):
-    """A period of time, as text of the form in records; the end is not included."""
+    """A period of time. Its ends are texts in the form of the times in records; the end is not included."""
 
     since: str | None = None
     until: str | None = None
@@ -82,7 +82,7 @@ def _check_inner(source: Source, folders: Sequence[str]) -> None:
 
 
 def list_files(source: Source, hours: Mapping[str, list[str]]) -> Iterator[tuple[str, File]]:
-    """Yield the hour and the file, in the order of hours and of modification."""
+    """Yield each file with its hour, ordered by hour and then by time of modification."""
     for hour in sorted(hours):
         for file in sorted(file for path in hours[hour] for file in source.children(path)[1]):
             yield hour, file

@@ -45,15 +45,15 @@ def read(
     client: Any = None,
     follow: bool = False,
 ) -> Rollouts:
-    """Return the recorded rollouts of a location. They are read when you iterate over them.
+    """Return the recorded rollouts of a location. Reading starts when you iterate.
 
     ```python
     for record in rollouts.read("s3://bucket/rollouts", since="2026-11-28T14:00"):
         print(record.time, record.score, record.answer)
     ```
 
-    Files are chosen by the date and the hour in their path before they are opened. Records come in the order of time,
-    oldest first: exactly by hour, and within an hour if files were modified in the order in which they were written.
+    Files are chosen by the date and the hour in their path before they are opened. Records are ordered by time, oldest
+    first: exactly by hour, and within an hour if files were modified in the order in which they were written.
 
     Args:
         location: `s3://bucket/prefix`, a folder, or one file. It may be a part of a recording, such as
@@ -62,7 +62,7 @@ def read(
             offset.
         until: only records before this time.
         function: only the records of this function.
-        client: a `Client`, or botocore's client for S3. By default botocore's own credentials.
+        client: a `Client` or botocore's client for S3, to read from S3. By default botocore's own credentials are used.
         follow: True begins with the newest hour, or at `since`, and then waits for new files until `close()`.
 
     Raises:
@@ -74,12 +74,12 @@ def read(
 
 
 class Rollouts(Iterable[Record]):
-    """Recorded rollouts of a location, read anew in each iteration. Memory does not depend on their number.
+    """Recorded rollouts of a location. Each iteration reads them again. Memory does not depend on their number.
 
     Attributes:
         location: the folder, file or `s3://` location.
         problems: the lines and files that the last iteration skipped because they are damaged, at most 1,000.
-        skipped: the number of all these.
+        skipped: the number of skipped lines and files.
     """
 
     def __init__(self, source: Source, period: Period, function: str | None, *, follow: bool = False) -> None:
@@ -128,16 +128,16 @@ class Rollouts(Iterable[Record]):
         return measure_difficulty(self._finite("measure the difficulty"), pass_mark, f"rollouts of {self.location}")
 
     def groups(self, *, gap: float = 60.0) -> Iterator[Group]:
-        """Iterate over groups: the rollouts of one prompt in one step. They are recognised approximately.
+        """Iterate over groups: the rollouts of one prompt in one step. Groups are recognised approximately.
 
         Rollouts with the same prompt hash form a group if they come from one invocation, or from invocations whose
         scoring ended at most `gap` seconds apart, because the service takes minutes for a step. Rollouts of the local
         service and of rehearsals, whose steps take milliseconds, need the same invocation. A recording with `sample`
-        below 1 has incomplete groups. A group is yielded when an hour begins that it cannot reach, so the rollouts of
-        about one hour are in memory, at most 200,000.
+        below 1 has incomplete groups. A group is yielded when an hour begins whose rollouts are too far away to belong
+        to it, so the rollouts of about one hour are in memory, at most 200,000.
 
         Args:
-            gap: seconds.
+            gap: the largest number of seconds between invocations of one group.
 
         Raises:
             ConfigurationError: the rollouts are followed, so that no group is known to be complete.
@@ -175,7 +175,7 @@ class Rollouts(Iterable[Record]):
 
     def _finite(self, action: str) -> Self:
         if self._follow:
-            raise ConfigurationError(f"follow=True never ends. Read the rollouts without it to {action}.")
+            raise ConfigurationError(f"follow=True never ends. Read the rollouts without follow= to {action}.")
         return self
 
     def __iter__(self) -> Iterator[Record]:
@@ -200,7 +200,7 @@ class Rollouts(Iterable[Record]):
             )
 
     def _records_in(self, block: Block) -> list[Record]:
-        """Return the records of a block that were asked for."""
+        """Return the records of a block that the period and the function select."""
         records, problems = parse_block(block.text)
         for number, reason in problems:
             self._skip(block.file, block.lines_before + number, reason)
@@ -271,7 +271,7 @@ class Rollouts(Iterable[Record]):
         newest = max(find_hours(self._source, period, self._function), default="")
         begin = newest if period.since is None else ""
         while not self._closed.is_set():
-            if newest and (begin or seen):  # an invocation that began in the hour before may still end
+            if newest and (begin or seen):  # an invocation that began in the previous hour may still end
                 before = datetime.fromisoformat(f"{newest}:00:00") - timedelta(hours=1)
                 period = period._replace(since=max(f"{before:%Y-%m-%dT%H}", self._period.since or ""))
             files = [*self._files(period)]

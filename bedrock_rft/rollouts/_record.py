@@ -90,7 +90,7 @@ class Problem(ShortRepr):
     Attributes:
         file: the path or the URL of the file.
         line: the number of the line in its file; None if the rest of the file could not be read.
-        reason: why.
+        reason: why the line could not be read.
     """
 
     file: str
@@ -103,7 +103,7 @@ class Problem(ShortRepr):
 
 
 def parse_block(block: bytes) -> tuple[list[Record], list[tuple[int, str]]]:
-    """Return the records of whole lines, and the number of each other line, from 1, with the reason."""
+    """Return the records of valid lines, and the numbers of all other lines, from 1, each with the reason."""
     try:
         return parse_valid_lines(block), []
     except (ValueError, RecursionError):
@@ -151,7 +151,7 @@ def parse_lines(block: bytes) -> tuple[list[Record], list[tuple[int, str]]]:
 
 @cache
 def _decoder() -> Callable[[bytes], list[Record]] | None:
-    """Return msgspec's decoder of lines, or None. Its errors become `ValueError`, as those of UTF-8 are."""
+    """Return msgspec's decoder of lines, or None without msgspec. The decoder raises `ValueError` for all errors."""
     try:
         import msgspec
     except ImportError:
@@ -169,7 +169,7 @@ def _decoder() -> Callable[[bytes], list[Record]] | None:
 
 @cache
 def _validator() -> SchemaValidator:
-    """Return the parser of a line. It takes less time than `json` and a check of each value, and ignores other keys."""
+    """Return the parser of a line, which ignores unknown keys. It is faster than `json` and a check of each value."""
     text, whole = core.str_schema(strict=True), core.int_schema(strict=True, ge=0, lt=_LARGEST_VERSION)
     number = core.float_schema(strict=True, allow_inf_nan=False, gt=-_LARGEST, lt=_LARGEST)
     numbers = core.with_default_schema(core.dict_schema(text, number), default={})
@@ -194,7 +194,7 @@ def _optional(schema: core.CoreSchema) -> core.CoreSchema:
 
 
 def _check_time(text: str) -> str:
-    """Return a time of the form that sorts by time. Raises `ValueError` for others."""
+    """Return a time unchanged. Raise `ValueError` if its form does not sort by time."""
     if not _TIME.fullmatch(text):
         raise ValueError(text)
     datetime.fromisoformat(text[:-1])

@@ -31,7 +31,7 @@ from bedrock_rft.rollouts._tally import SHOWN, Key, Sums, Tally
 from bedrock_rft.types.events import Event
 
 BUCKETS = 10
-"""Intervals of equal width of the distribution of rewards."""
+"""Number of intervals of equal width in the distribution of rewards."""
 _PERIODS, _EXTREMES, _STEPS = 40, 12, 10
 
 
@@ -45,12 +45,12 @@ class RolloutReport(Figures):
         groups: number of groups with at least two rollouts, recognised by time, so approximate.
         group_size: the most frequent number of rollouts in a group.
         first: time of the first rollout, in Unix seconds.
-        last: time of the last one.
+        last: time of the last rollout.
         pass_mark: a rollout passes if its reward is at least this.
         pass_rate: share of the rollouts that pass.
         mean: mean reward.
         low: lower end of the distribution of rewards.
-        high: upper end of it.
+        high: upper end of the distribution of rewards.
         no_signal: share of the groups with equal rewards; None without groups.
         periods: at most 40 periods with about the same number of rollouts.
         parts: the parts of the reward by name, over the rollouts without errors.
@@ -58,10 +58,10 @@ class RolloutReport(Figures):
         never: number of prompts that no rollout passes.
         always: number of prompts that all rollouts pass.
         hardest: prompts with the lowest pass rates and means.
-        easiest: prompts with the highest ones.
+        easiest: prompts with the highest pass rates and means.
         error_kinds: number of rollouts by error.
-        duration: median, 95 % quantile and maximum of the seconds that scoring one rollout took; the first two are of
-            a sample.
+        duration: median, 95 % quantile and maximum of the seconds that scoring one rollout took. The median and the
+            quantile are those of a sample.
         slowest: the rollouts that took longest, the slowest first.
         steps: rollouts by step of the job, if events were given and their times differ.
         origins: number of rollouts by function, source, version and package.
@@ -108,7 +108,7 @@ def rollout_report(
     """Read all records once, and return the report on them."""
     steps, reported = _steps(events)
     if not math.isfinite(pass_mark):
-        raise ConfigurationError(f"pass_mark is {pass_mark}. Use the reward that a rollout needs to pass.")
+        raise ConfigurationError(f"pass_mark is {pass_mark}. Pass the lowest reward with which a rollout passes.")
     tally = Tally(pass_mark, tuple(fields), steps).read(records)
     if not tally.rollouts:
         return RolloutReport(title, (Finding("unknown", "no_rollouts", "There are no rollouts"),), pass_mark=pass_mark)
@@ -135,7 +135,7 @@ def rollout_report(
         no_signal=tally.no_signal / tally.groups if tally.groups else None,
         periods=tuple(
             _period(start, end, sums, tally.timeline.unit, low, high)
-            for start, end, sums in tally.timeline.merged(_PERIODS)
+            for start, end, sums in tally.timeline.merge(_PERIODS)
         ),
         parts={name: _part(tally, name) for name in tally.part_sums},
         fields={
@@ -161,7 +161,7 @@ def rollout_report(
 
 
 def _steps(events: Metrics | Iterable[Event] | None) -> tuple[list[tuple[int, float]], dict[int, float]]:
-    """Return step and time of each event, in order of time, and the reported rewards; nothing if times are equal."""
+    """Return step and time of each event, ordered by time, and the reported rewards; nothing if steps share a time."""
     if events is None:
         return [], {}
     metrics = events if isinstance(events, Metrics) else Metrics.of(events)

@@ -67,8 +67,8 @@ def open_source(location: str | os.PathLike[str], client: Any) -> Source:
     path = Path(text).expanduser()
     if not text or not path.exists():
         raise ConfigurationError(
-            f"There is no folder or file {text!r}. Pass the folder or the s3:// location that rollouts were "
-            "recorded to."
+            f"There is no folder or file {text!r}. Pass the folder or the s3:// location to which rollouts were "
+            "recorded."
         )
     return _Folder(path)
 
@@ -115,7 +115,7 @@ class _Bucket:
         self.location = location.rstrip("/")
         self._bucket, _, key = location.removeprefix("s3://").partition("/")
         if not self._bucket:
-            raise ConfigurationError(f"{location!r} names no bucket. Write s3://bucket/prefix.")
+            raise ConfigurationError(f"{location!r} names no bucket. Use s3://bucket/prefix.")
         self._prefix = key.rstrip("/")
         self._client = client if hasattr(client, "list_objects_v2") else service_client_for(client, "s3", timeout=30.0)
 
@@ -136,7 +136,7 @@ class _Bucket:
             token = {"ContinuationToken": page["NextContinuationToken"]}
 
     def open(self, file: File) -> BinaryIO:
-        """Download a file: into memory, or onto disk if it is large. A lost connection is tried again."""
+        """Download a file into memory, or to a disk if it is large. If the connection is lost, try again."""
         for attempt in range(_ATTEMPTS):
             target = cast("BinaryIO", io.BytesIO() if file.size <= _IN_MEMORY else tempfile.TemporaryFile())  # noqa: SIM115 - the caller closes it
             response = self._call("get_object", file.path, Key=file.path)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bedrock_rft._core.statistics import Interval, passes, t_quantile
-from bedrock_rft.rollouts._features import Features, features
+from bedrock_rft.rollouts._features import Features, extract_features
 from bedrock_rft.rollouts._groups import Member, differ, group, member
 from bedrock_rft.rollouts._record import Record
 
@@ -35,7 +35,7 @@ Key = tuple[str, str | int]
 
 
 class Timeline:
-    """Sums for each period of time, and a histogram of the scores in it.
+    """Sums and a histogram of the scores for each period of time.
 
     Periods and bins have a fixed width. If there are too many, neighbours are merged, which doubles the width.
     """
@@ -79,7 +79,7 @@ class Timeline:
             self.periods = halved
         return self.periods[int(at // self.width)]
 
-    def merged(self, most: int) -> list[tuple[float, float, dict[Key, float]]]:
+    def merge(self, most: int) -> list[tuple[float, float, dict[Key, float]]]:
         """Return at most `most` periods of about equal numbers of rollouts: their start, their end and their sums."""
         numbers = sorted(self.periods)
         counts = [self.periods[number]["rollouts", ""] for number in numbers]
@@ -179,8 +179,8 @@ class Tally:
             self._add_group(found)
         for one in self.sample:
             if one.record.answer is not None:
-                one.features = features(one.record.answer, one.record.prompt or "")
-            one.record = _cut(one.record)
+                one.features = extract_features(one.record.answer, one.record.prompt or "")
+            one.record = _shorten_texts(one.record)
         return self
 
     @property
@@ -209,7 +209,7 @@ class Tally:
         if record.error is not None:
             kind = record.error[:_PREVIEW] if len(self.errors) < _MOST_VALUES or record.error in self.errors else _OTHER
             self.errors[kind] += 1
-            self.failed.setdefault(kind, _cut(record))
+            self.failed.setdefault(kind, _shorten_texts(record))
             sums.append((("errors", ""), 1))
         else:
             sums += self._add_parts(parts)
@@ -267,22 +267,22 @@ class Tally:
         if _keep(self.ends, self._pair_heap, key, PAIRS):
             first, last = self.ends.get(key, ((math.inf, record), (-math.inf, record)))
             if at < first[0]:
-                first = (at, _cut(record))
+                first = (at, _shorten_texts(record))
             if at >= last[0]:
-                last = (at, _cut(record))
+                last = (at, _shorten_texts(record))
             self.ends[key] = (first, last)
 
     def _add_examples(self, record: Record, at: float) -> None:
         if len(self.sample) < SAMPLE:
-            self.sample.append(Sampled(_cut(record, _EXAMINED), at))
+            self.sample.append(Sampled(_shorten_texts(record, _EXAMINED), at))
         elif (place := int(self._random.random() * self.rollouts)) < SAMPLE:
-            self.sample[place] = Sampled(_cut(record, _EXAMINED), at)
+            self.sample[place] = Sampled(_shorten_texts(record, _EXAMINED), at)
         duration = record.duration or 0.0
         self.longest = max(self.longest, duration)
         if len(self.slowest) < _SLOWEST:
-            heapq.heappush(self.slowest, (duration, self.rollouts, _cut(record)))
+            heapq.heappush(self.slowest, (duration, self.rollouts, _shorten_texts(record)))
         elif duration > self.slowest[0][0]:
-            heapq.heapreplace(self.slowest, (duration, self.rollouts, _cut(record)))
+            heapq.heapreplace(self.slowest, (duration, self.rollouts, _shorten_texts(record)))
 
     def _add_group(self, members: list[Member[_Scored]]) -> None:
         """Add one group: count it by its signal, and add its sums of squares and products."""
@@ -309,7 +309,7 @@ class Tally:
         pairs = [pair for pair in zip(first, second, strict=True) if pair[0] is not None and pair[1] is not None]
         if len(pairs) < 2:  # noqa: PLR2004 - one value does not vary
             return
-        xs, ys = (_centred([float(each or 0) for each in column]) for column in zip(*pairs, strict=True))
+        xs, ys = (_center([float(each or 0) for each in column]) for column in zip(*pairs, strict=True))
         cross, square, other = _product(xs, ys), _product(xs, xs), _product(ys, ys)
         if square <= 0 and other <= 0:
             return
@@ -348,7 +348,7 @@ def _keep(kept: dict[str, Any], heap: list[tuple[int, str]], key: str, most: int
     return True
 
 
-def _cut(record: Record, most: int = _TEXT) -> Record:
+def _shorten_texts(record: Record, most: int = _TEXT) -> Record:
     """Return a record with the middle of long texts removed. The end stays, because it often shows the problem."""
     answer, prompt = _shorten(record.answer, most), _shorten(record.prompt, most)
     return (
@@ -363,7 +363,7 @@ def _shorten(text: str | None, most: int) -> str | None:
     return f"{text[:half]}\n[… {len(text) - 2 * half:,} characters …]\n{text[-half:]}"
 
 
-def _centred(values: list[float]) -> list[float]:
+def _center(values: list[float]) -> list[float]:
     middle = math.fsum(values) / len(values)
     return [value - middle for value in values]
 

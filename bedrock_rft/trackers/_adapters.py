@@ -27,7 +27,8 @@ _INVALID_IN_IDS = re.compile(r"[^\w.-]")
 class MLflow:
     """Record a job as an MLflow run. Needs the extra 'mlflow'.
 
-    The run is found again by its tag `bedrock_rft.job`, and a metric that it has for a step is not logged again.
+    The run is found again by its tag `bedrock_rft.job`. A metric that the run already has for a step is not logged
+    again.
 
     Args:
         tracking_uri: the tracking server or folder. Default: MLflow's own setting, such as MLFLOW_TRACKING_URI.
@@ -122,7 +123,8 @@ class TensorBoard:
         library = load_library("tensorboardX", "TensorBoard", "tensorboard")
         folder = self._folder / _INVALID_IN_FOLDERS.sub("_", job.id)[:128]
         purge_step = 0 if any(folder.glob("events.out.tfevents.*")) else None
-        # Names of files begin with the second, and files are read in their order. Two in one second must differ.
+        # File names begin with the time in seconds, and files are read in the order of their names. Two files of one
+        # second need different names.
         suffix = f".{time.time_ns()}"
         self._writer = library.SummaryWriter(logdir=str(folder), purge_step=purge_step, filename_suffix=suffix)
         for name, value in job_settings(job).items():
@@ -152,8 +154,8 @@ class TensorBoard:
 class WeightsAndBiases:
     """Record a job as a Weights & Biases run. Needs the extra 'wandb'.
 
-    An existing run with the id of the job is resumed, and steps that it has are not logged again. In offline mode no
-    run can be looked up, so each watch records the whole job under the same id.
+    An existing run with the id of the job is resumed, and steps that the run already has are not logged again. In
+    offline mode, existing runs cannot be found, so each watch records the whole job under the same id.
 
     Args:
         project: the project to record in.
@@ -190,7 +192,7 @@ class WeightsAndBiases:
         self._run.summary.update({"status": job.status, "fine_tuned_model": job.fine_tuned_model})
 
     def close(self) -> None:
-        """Finish the run. It can be resumed if the job is still running."""
+        """Finish the run. If the job is still running, the run can be resumed."""
         if self._run is not None:
             self._run.finish()
             self._run = None

@@ -62,13 +62,13 @@ class Delivery:
                     calls[0]()
                     calls.popleft()
             except MissingExtraError:
-                calls.clear()  # raised now, and not again by `close`
+                calls.clear()  # so that `close` does not raise the error again
                 raise
             except Exception as error:  # noqa: BLE001 - trackers are foreign code, and must not end the watch
                 self._warn(tracker, "could not record an update, which is repeated after each poll", error)
 
     def _warn(self, tracker: Tracker, problem: str, error: Exception) -> None:
-        # Once for any reason, because the text of a lost connection differs every time.
+        # Warn once for each problem, whatever the reason, because the text of a lost connection differs every time.
         if (id(tracker), problem) not in self._warned:
             self._warned.add((id(tracker), problem))
             reason = sanitize_line(redact(f"{type(error).__name__}: {error}"), 300)

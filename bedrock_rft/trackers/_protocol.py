@@ -27,7 +27,7 @@ class Tracker(Protocol):
     """
 
     def started(self, job: Job) -> None:
-        """Start recording. Called once, first."""
+        """Start recording. This method is called first, and once."""
         ...
 
     def step(self, metrics: TrainingMetrics, timestamp: float | None, /) -> None:
@@ -35,7 +35,7 @@ class Tracker(Protocol):
 
         Args:
             metrics: the metrics.
-            timestamp: Unix time of their event, or None if the service gives none.
+            timestamp: Unix time of the event of the metrics, or None if the service gives none.
         """
         ...
 
@@ -48,7 +48,7 @@ class Tracker(Protocol):
         ...
 
     def close(self) -> None:
-        """Stop recording. Called once, last, also if the job is still running."""
+        """Stop recording. This method is called last, and once, also if the job is still running."""
         ...
 
 
@@ -81,7 +81,7 @@ def job_settings(job: Job) -> dict[str, Any]:
 
 
 def distinct_name(name: str, invalid: re.Pattern[str]) -> str:
-    """Return a valid name; one that had to change ends with a hash, so that different names stay different."""
+    """Return a valid name. A changed name ends with a hash, so that different names stay different."""
     cleaned = invalid.sub("_", name)
     if cleaned == name and len(name) <= _LONGEST:
         return name

@@ -17,7 +17,7 @@ from bedrock_rft._core.text import short_repr
 T = TypeVar("T")
 
 Id = Annotated[str, Field(min_length=1)]
-"""A non-empty id: an empty one in a path would address the list of all objects."""
+"""A non-empty id. An empty id in a path would address the list of all objects."""
 
 _PASSES = 8  # a union reports an error for each member, so a removal may reveal another error
 
@@ -92,7 +92,7 @@ class Page(Payload, Generic[T]):
 
     object: str = "list"
     data: tuple[T, ...]
-    """Required: a response without it, or with null, is not a list, and must not be read as an empty one."""
+    """The items. A response without `data`, or with null, is not a list, and must not be read as an empty list."""
     first_id: str | None = None
     last_id: str | None = None
     has_more: bool = False
@@ -101,7 +101,7 @@ class Page(Payload, Generic[T]):
     @classmethod
     def salvage(cls, data: Any) -> Self:
         """Validate data without the parts that do not fit. Raise `ValueError` if no item of a list can be read."""
-        # As an empty list, it would make a search for a job find nothing, and create a second one.
+        # If such a response were read as an empty list, a search for a job would find nothing and create a second job.
         items: Any = cast("dict[str, Any]", data).get("data") if isinstance(data, dict) else None
         has_items = bool(items)  # before the validation, which removes items that do not fit
         page = super().salvage(data)

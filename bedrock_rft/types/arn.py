@@ -13,8 +13,8 @@ from bedrock_rft._core.errors import ConfigurationError
 
 _LONGEST = 512
 
-# AWS's published pattern, which also lets the partition be empty, as Lambda does not. ASCII only: \d would otherwise
-# match digits of every script.
+# AWS's published pattern, except that the partition must not be empty, because Lambda rejects an empty one. ASCII only,
+# because \d would otherwise match digits of every script.
 _PATTERN = re.compile(
     r"arn:(?P<partition>aws[a-zA-Z-]*):lambda:(?P<region>[a-z]{2}(-gov)?-[a-z]+-\d{1}):(?P<account>\d{12})"
     r":function:(?P<name>[a-zA-Z0-9-_\.]+)(:(?P<qualifier>\$LATEST|[a-zA-Z0-9-_]+))?",
@@ -22,28 +22,28 @@ _PATTERN = re.compile(
 )
 _EXAMPLE = "arn:aws:lambda:us-west-2:123456789012:function:my-reward"
 _NOT_A_FUNCTION = (
-    (r"https?://", "it is a URL; the service invokes the function by its ARN"),
+    (r"https?://", "it is a URL; pass the ARN of the function"),
     (r"arn::", "the partition, such as 'aws', is missing"),
     (r"arn:[^:]*:lambda:[^:]*:[^:]*:layer:", "it names a layer, not a function"),
     (r"arn:[^:]*:iam:", "it names an IAM identity, not a function"),
     (r"arn:[^:]*:(?!lambda:)[^:]+:", "it belongs to another service, not Lambda"),
     (r"arn:[^:]*:lambda::", "the region is missing"),
     (r"arn:[^:]*:lambda:[^:]*:(?!\d{12}:)", "the account must be 12 digits"),
-    (r"(\d{12}:)?function:", "it is a partial ARN; give the whole one"),
+    (r"(\d{12}:)?function:", "it is a partial ARN; pass the whole ARN"),
 )
 
 
 class LambdaArn(str):
-    """The validated ARN of a reward function. It is a string, with its parts as properties.
+    """The validated ARN of a reward function: a string, with its parts as properties.
 
-    The pattern is AWS's own with a partition, 1 to 512 characters. For anything else `LambdaArn(text)` raises a
-    `ConfigurationError` with the reason.
+    The pattern is AWS's own with a partition, 1 to 512 characters. If the text does not match, `LambdaArn(text)` raises
+    a `ConfigurationError` with the reason.
     """
 
     __slots__ = ()
 
     def __new__(cls, text: str) -> Self:
-        """Validate the text; it is not changed."""
+        """Validate the text, which is not changed."""
         if not isinstance(text, str):
             raise ConfigurationError(
                 f"The reward must be a Lambda ARN such as '{_EXAMPLE}', not {type(text).__name__}."
@@ -80,7 +80,7 @@ class LambdaArn(str):
 
     @property
     def qualifier(self) -> str | None:
-        """Return the version or alias. With None or `$LATEST` the function may change while a job runs."""
+        """Return the version or alias. If it is None or `$LATEST`, the function may change while a job runs."""
         return self._part("qualifier")
 
     @classmethod

@@ -37,7 +37,7 @@ class Event(Payload):
     """Opaque id of the event; empty if the service sent none."""
     object: str = "fine_tuning.job.event"
     created_at: int | None = None
-    """Unix seconds. Many events share a second, so it cannot serve as a cursor."""
+    """Unix seconds. Many events share a second, so the time cannot serve as a cursor."""
     level: str = "info"
     """`info`, `warn` or `error`; other values are kept."""
     message: str = ""

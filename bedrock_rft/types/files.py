@@ -17,7 +17,7 @@ class File(Payload):
     """A file on the service (`GET /files/{id}`)."""
 
     id: Id
-    """Opaque: some responses have `file-…`, others a bare UUID."""
+    """Opaque id. Some responses have `file-…`, others a bare UUID."""
     object: str = "file"
     bytes: int | None = None
     """Size in bytes."""
@@ -27,7 +27,7 @@ class File(Payload):
     purpose: str = ""
     """`fine-tune` for training and validation data."""
     status: str | None = None
-    """`uploaded`, `processed` or `error` in the API of OpenAI; other values are kept."""
+    """The status: `uploaded`, `processed` or `error` in OpenAI's API. Other values are kept."""
     status_details: str | None = None
     """Why a file was rejected, if the service gives a reason."""
 

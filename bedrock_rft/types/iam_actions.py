@@ -20,7 +20,7 @@ JOBS = tuple(f"{SERVICE_PREFIX}:{action}" for _, _, action in jobs.OPERATIONS)
 MODELS = tuple(f"{SERVICE_PREFIX}:{action}" for _, _, action in models.OPERATIONS)
 INFERENCE = f"{SERVICE_PREFIX}:{_INFERENCE[2]}"
 BEARER = f"{SERVICE_PREFIX}:CallWithBearerToken"
-"""Needed by every request with an API key, in addition to the operation's own action."""
+"""The action that every request with an API key needs, in addition to the action of the operation."""
 
 
 def action_for(method: str, path: str) -> str | None:

@@ -19,7 +19,7 @@ OPERATIONS = (
 """HTTP method, regular expression for the whole path, and IAM action of each operation."""
 
 JobStatus = Literal["validating_files", "queued", "running", "succeeded", "failed", "cancelled"] | str
-"""Known statuses. Unknown ones are passed on, and count as not final."""
+"""Known statuses. Unknown statuses are kept, and count as not final."""
 
 MARKER = "bedrock_rft_marker"
 """The key of a job's metadata that holds its name or another unique text."""
@@ -56,7 +56,7 @@ class Job(Payload):
     method: Method | None = None
     metadata: dict[str, Any] | None = None
     error: JobProblem | None = None
-    """Why it failed. Some responses contain an empty one without a failure: the status decides."""
+    """The problem of a failed job. Some responses have an empty problem without a failure, so the status decides."""
     trained_tokens: int | None = None
 
     @property

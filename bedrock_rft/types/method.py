@@ -66,8 +66,8 @@ _NEAR = 0.8
 class Hyperparameters(Request):
     """Hyperparameters of a job. The service chooses those that are left out.
 
-    Three are documented. Any other name is passed on with a warning, since the service may learn new ones; a near miss
-    of a known name is refused, since a setting that is silently ignored costs a whole run.
+    Three hyperparameters are documented. Any other name is sent with a warning, because the service may accept new
+    names. A name that resembles a known name raises an error, because a misspelt setting could be ignored.
     """
 
     n_epochs: Annotated[int, Field(strict=True, gt=0)] | None = None
@@ -83,7 +83,7 @@ class Hyperparameters(Request):
         if isinstance(fields, Mapping):
             for name in cast("Mapping[object, object]", fields):
                 if name not in _DOCUMENTED:
-                    _unknown(str(name))
+                    _warn_unknown(str(name))
         return cast("Any", fields)
 
     @classmethod
@@ -102,7 +102,7 @@ class Hyperparameters(Request):
         return self.model_dump(exclude_none=True)
 
 
-def _unknown(name: str) -> None:
+def _warn_unknown(name: str) -> None:
     import difflib  # only needed for undocumented names
 
     folded = name.lower().replace("_", "").replace("-", "")

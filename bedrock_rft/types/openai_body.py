@@ -15,17 +15,17 @@ _FIELDS = ("model", "training_file", "validation_file", "metadata")
 _UNSUPPORTED = {
     "suffix": "the service has no suffix for model names; use name= or metadata",
     "seed": "the service has no seed",
-    "integrations": "the service has none; use client.jobs.watch(job, trackers=[…])",
+    "integrations": "the service has no integrations; use client.jobs.watch(job, trackers=[…])",
     "hyperparameters": "move them to method.reinforcement.hyperparameters",
-    "method.reinforcement.response_format": "the service has none; ask for the format in the prompts",
-    "method.reinforcement.hyperparameters.compute_multiplier": "the service has none",
+    "method.reinforcement.response_format": "the service has no response format; ask for the format in the prompts",
+    "method.reinforcement.hyperparameters.compute_multiplier": "the service has no compute multiplier",
     "method.reinforcement.hyperparameters.eval_interval": "the service chooses when to validate",
     "method.reinforcement.hyperparameters.eval_samples": "the service chooses how often to validate",
-    "method.reinforcement.hyperparameters.reasoning_effort": "the service has none",
+    "method.reinforcement.hyperparameters.reasoning_effort": "the service has no reasoning effort",
 }
 _OPENAI_MODEL = re.compile(r"(?:gpt-(?!oss)|o\d|ft:|davinci|babbage|chatgpt)")
 _DEFAULTS = (None, "auto", "default")
-"""Values that leave the choice to the service, as leaving out the field does."""
+"""Values with the same effect as leaving out the field: the service chooses."""
 
 
 def parse_create_body(body: object, reward: object) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def _grader_arn(grader: object, problems: list[str]) -> object:
     else:
         kind = sanitize_line(str(fields.get("type")), 40)
         problems.append(
-            f"the grader of type '{kind}' has to be a Lambda function here: reward = client.rewards.deploy("
+            f"the grader of type '{kind}' must be deployed as a Lambda function: reward = client.rewards.deploy("
             "rewards.from_openai(body), name='…'), then create_raw(body, reward=reward)"
         )
     return None

@@ -266,7 +266,7 @@ def test_an_estimate_reads_the_data_times_the_reward_and_sends_nothing_but_lists
     assert any(each.startswith("n_epochs 1, as in the documented example") for each in found.assumptions)
     compute = item(found, "Lambda compute")
     assert compute.money is not None
-    assert "measured here on 16 rollouts" in compute.basis
+    assert "measured on this machine with 16 rollouts" in compute.basis
     assert "an assumption, because AWS has published no training times" in item(found, "training").basis
     assert json.loads(found.to_json())["items"][0]["name"] == "training"
     assert all(len(line) <= 80 for line in str(found).splitlines())

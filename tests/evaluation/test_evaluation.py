@@ -324,7 +324,7 @@ def test_single_rejected_questions_are_counted_as_missing(client: Client) -> Non
         ({"concurrency": 5000}, "from 1 to 1024"),
         ({"limit": 0}, "limit is 0"),
         ({"pass_mark": float("nan")}, "pass_mark"),
-        ({"sampling": {"n": 4}}, "must not hold n"),
+        ({"sampling": {"n": 4}}, "must not contain n"),
         ({"by": "parity"}, r"by=\['parity'\]"),
         ({"by": ["level"]}, "no record has. The records have parity, size"),
         ({"models": []}, "models is empty"),

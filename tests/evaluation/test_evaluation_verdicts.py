@@ -115,7 +115,7 @@ def test_missing_answers_are_reported_for_each_model() -> None:
     assert tuned.score.value == pytest.approx(1.0)
     assert tuned.score_with_missing.value == pytest.approx(0.8)
     assert {"missing_answers", "no_verdict"} <= codes(report)
-    assert "20% of its answers are missing" in report.comparisons[0].reason
+    assert "20% of its answers and 0% of the answers of base are missing" in report.comparisons[0].reason
     text = str(report)
     assert "6 (20%)" in text
     assert "mean with missing" in text

@@ -558,7 +558,7 @@ def test_a_reward_that_only_gold_satisfies_has_a_signal(data: Path) -> None:
     assert report.curve is not None
     assert report.curve.bounds == (0.0, 1.0)
     assert not {"flat", "always_zero", "all_equal"} & {finding.code for finding in report.findings}
-    assert "learning_rate_multiplier always looks better here" in " ".join(report.notice.split())
+    assert "learning_rate_multiplier always looks better in a rehearsal" in " ".join(report.notice.split())
 
 
 def test_the_command_takes_gold_and_the_payload_shape(

@@ -99,7 +99,7 @@ def test_stats_report_and_write_it(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     done = command("rollouts", "stats", "recorded", "--field", "level", "--out", "report.html")
     assert (done.code, done.err) == (0, "The report was written to report.html.\n")
     assert max(map(len, done.out.splitlines())) <= 80
-    assert "the longer ones get the higher rewards" in " ".join(done.out.split())
+    assert "longer answers get higher rewards" in " ".join(done.out.split())
     assert "level  rollouts" in done.out
     assert (tmp_path / "report.html").read_text("utf-8").startswith("<!doctype html>")
     found = command("rollouts", "stats", "recorded", "--since", "2026-11-28T15:00", "-o", "json").json

@@ -56,7 +56,7 @@ def test_the_report_finds_a_reward_that_pays_for_length(run: Any) -> None:
     assert report.rollouts == 800
     assert report.groups == 100
     found = {finding.code: finding for finding in report.warnings}
-    assert "the longer ones get the higher rewards" in found["reward_length"].summary
+    assert "longer answers get higher rewards" in found["reward_length"].summary
     assert re.search(r"correlation within groups is \+0\.\d+ \[\+0\.[5-9]", found["reward_length"].reason)
     short, long = report.examples["reward_length"]
     assert short.prompt == long.prompt

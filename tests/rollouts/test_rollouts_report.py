@@ -19,7 +19,7 @@ from support.rollout_files import Behaviour, write_rollouts
 from bedrock_rft import rollouts
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.rollouts import Record, RolloutReport, _tally
-from bedrock_rft.rollouts._features import features
+from bedrock_rft.rollouts._features import extract_features
 from bedrock_rft.rollouts._report import rollout_report
 from bedrock_rft.rollouts._tally import Tally, Timeline
 
@@ -189,7 +189,7 @@ def test_a_timeline_keeps_sums_however_often_it_is_coarsened(points: list[tuple[
     for at, score in points:
         timeline.add(at, [(("rollouts", ""), 1), (("score", ""), score)])
         timeline.add_score(at, score)
-    periods = timeline.merged(most)
+    periods = timeline.merge(most)
     assert len(timeline.periods) <= 128
     assert len(periods) <= most
     assert sum(sums["score", ""] for *_, sums in periods) == pytest.approx(sum(score for _, score in points), abs=1e-6)
@@ -208,7 +208,7 @@ def test_a_timeline_keeps_sums_however_often_it_is_coarsened(points: list[tuple[
      ("a <THINK> b", "<think>"), ("x < y > z", ""), ("</think> 4", ""), ("<answer>4</answer> <answer>5", "<answer>")],
 )  # fmt: skip
 def test_unclosed_tags_and_fences(answer: str, tag: str) -> None:
-    assert features(answer, "").unclosed == tag
+    assert extract_features(answer, "").unclosed == tag
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_unclosed_tags_and_fences(answer: str, tag: str) -> None:
     ],
 )
 def test_markers_around_nothing(answer: str, is_empty: bool) -> None:
-    assert bool(features(answer, "").empty_marker) is is_empty
+    assert bool(extract_features(answer, "").empty_marker) is is_empty
 
 
 @pytest.mark.parametrize(
@@ -240,4 +240,4 @@ def test_markers_around_nothing(answer: str, is_empty: bool) -> None:
      ("The value of α is the sum of the parts, and that is for the proof.", "English")],
 )  # fmt: skip
 def test_languages(text: str, language: str) -> None:
-    assert features(text, "").language == language
+    assert extract_features(text, "").language == language
