@@ -98,7 +98,7 @@ class KeySource:
     region: str = ""
 
     def check(self, key: Secret[Any]) -> Secret[str]:
-        """Return the key, or raise `ConfigurationError` if it is malformed, for another region, or has expired."""
+        """Return the key, or raise `ConfigurationError` if the key is malformed, for another region or expired."""
         key = validate_key(key, self.name)
         properties = parse_key(key.reveal())
         if properties.expires_at is not None and properties.expires_at <= datetime.now(timezone.utc):

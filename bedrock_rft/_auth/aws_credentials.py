@@ -95,7 +95,7 @@ class AwsCredentials:
         return f"{self._origin} ({method})" if method and method != "explicit" else self._origin
 
     def find(self) -> Any:
-        """Resolve the credentials object once. Raise `ConfigurationError` if there are none, or no such profile."""
+        """Resolve the credentials object once. Raise `ConfigurationError` without credentials or profile."""
         with self._lock:
             if self._found is None:
                 redact_botocore_logs()
@@ -170,7 +170,7 @@ def _call_botocore(load: Callable[[], Any], origin: str) -> Secret[Any]:
 
 
 def _resolution_error(error: Exception, origin: str) -> ConfigurationError:
-    functions = {frame.f_code.co_name for frame in _frames(error)}
+    functions = {frame.f_code.co_name for frame in _traceback_frames(error)}
     name = type(error).__name__
     if "_retrieve_credentials_using" in functions or getattr(error, "kwargs", {}).get("provider") == "custom-process":
         # The output of the process, and the exception that quotes it, may hold the secret.
@@ -198,7 +198,7 @@ def _resolution_error(error: Exception, origin: str) -> ConfigurationError:
     return ConfigurationError(f"The AWS credentials could not be resolved: {name}: {text}.{remedy}")
 
 
-def _frames(error: BaseException) -> Iterator[FrameType]:
+def _traceback_frames(error: BaseException) -> Iterator[FrameType]:
     pending: BaseException | None = error
     while pending is not None:
         trace = pending.__traceback__
@@ -234,7 +234,7 @@ class _EnvironmentCredentials(NamedTuple):
 
     @classmethod
     def read(cls) -> _EnvironmentCredentials | None:
-        """Return the credentials, or None if botocore must read them: they expire or are somewhere else."""
+        """Return the credentials, or None if they expire or are not in the environment."""
         if "AWS_CREDENTIAL_EXPIRATION" in os.environ:
             return None
         environment = RedactedMapping(os.environ)
@@ -257,7 +257,7 @@ class _EnvironmentCredentials(NamedTuple):
         return self.frozen
 
 
-def chain(profile: str | None) -> AwsCredentials:
+def credential_chain(profile: str | None) -> AwsCredentials:
     """Return the credentials of a profile or, for None, of botocore's chain.
 
     The chain is: environment, profile, assumed role, SSO, web identity, process, container, instance.

@@ -73,7 +73,7 @@ def read_aws_failure(error: BaseException) -> AwsFailure:
         return _from_response(cast("dict[str, Any]", response))
     names = {base.__name__ for base in type(error).__mro__}
     code = type(error).__name__
-    message = _clean(hide_proxy_password(str(error)) or code)
+    message = _sanitize_message(hide_proxy_password(str(error)) or code)
     if names & _NO_IDENTITY or any("SSO" in name or "Token" in name for name in names):
         return AwsFailure("credentials", code, message, sent=False)
     if names & {"ParamValidationError", "ConfigurationError"}:
@@ -153,12 +153,12 @@ def _from_response(response: dict[str, Any]) -> AwsFailure:
     metadata: dict[str, Any] = response.get("ResponseMetadata") or {}
     status = int(metadata.get("HTTPStatusCode") or 0)
     code = sanitize_line(str(error.get("Code") or ""), 100) or f"HTTP {status}"
-    message = _clean(error.get("Message") or error.get("message") or "")
+    message = _sanitize_message(error.get("Message") or error.get("message") or "")
     kind: FailureKind = _BY_CODE.get(code) or _BY_STATUS.get(status, "refused")
     if "not authorized to perform" in message:
         kind = "denied"
     return AwsFailure(kind, code, message, status, sanitize_line(str(metadata.get("RequestId") or ""), 100) or None)
 
 
-def _clean(text: object) -> str:
+def _sanitize_message(text: object) -> str:
     return sanitize_line(redact(str(text)), _MAX_CHARS).rstrip(". ")

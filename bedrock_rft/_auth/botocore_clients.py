@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from bedrock_rft._auth.aws_credentials import AwsCredentials, chain, profile_region
+from bedrock_rft._auth.aws_credentials import AwsCredentials, credential_chain, profile_region
 from bedrock_rft._auth.aws_failures import read_aws_failure, redact_botocore_logs
 from bedrock_rft._auth.ca_bundle import ca_file
 from bedrock_rft._auth.config import Config
@@ -68,7 +68,7 @@ def service_client_for(owner: Any, service: str, *, region: str | None = None, t
     return service_client(
         service,
         region=region or "us-east-1",
-        credentials=config.aws if config is not None and config.aws is not None else chain(None),
+        credentials=config.aws if config is not None and config.aws is not None else credential_chain(None),
         ca_bundle=config.ca_bundle if config is not None else None,
         timeout=timeout,
         retries=retries,
@@ -113,7 +113,7 @@ class AwsServices:
         self._config, self._regions, self._timeout, self._retries = config, regions, timeout, retries
         self._lock = threading.Lock()
         self._clients: dict[str, Any] = {}
-        self.credentials: AwsCredentials = config.aws or chain(None)
+        self.credentials: AwsCredentials = config.aws or credential_chain(None)
         if config.aws is None:
             self.credentials.none_found = (
                 "There are no AWS credentials, and IAM, STS and Lambda take no Bedrock API key. Run 'aws configure' or "
@@ -135,7 +135,7 @@ class AwsServices:
             return self._clients[service]
 
     def real_host(self, service: str) -> str:
-        """Return the host of a service of AWS, if the client itself uses a local service; otherwise an empty text."""
+        """Return the host of a service of AWS if the client itself uses a local service, else an empty string."""
         base = self._config.base_url
         if not base.startswith("local:") and not is_loopback(urlsplit(base).hostname or ""):
             return ""

@@ -14,7 +14,7 @@ from bedrock_rft._auth import endpoint
 from bedrock_rft._auth.api_key import ApiKey, ApiKeyInput, KeySource, has_bedrock_form, parse_key, validate_key
 from bedrock_rft._auth.aws_credentials import (
     AwsCredentials,
-    chain,
+    credential_chain,
     environment_profile,
     existing_profile,
     profile_region,
@@ -79,11 +79,11 @@ def resolve(
     # Local variables hold secrets only inside `Secret`, because tracebacks may show them.
     api_key, credentials, base_url = as_secret(api_key), as_secret(credentials), as_secret(base_url)
     env = RedactedMapping({name: value for name, value in os.environ.items() if value.strip()})
-    url, url_source, unused_urls = _base_url(base_url, env)
-    winner = _identity(api_key, profile, credentials, auth, env, url)
+    url, url_source, unused_urls = _resolve_base_url(base_url, env)
+    winner = _resolve_identity(api_key, profile, credentials, auth, env, url)
     plain_key = winner.key is not None and winner.key.function() is None
     properties = parse_key(winner.key.value.reveal()) if winner.key is not None and plain_key else ApiKey("opaque")
-    resolved_region, region_source = _region(region, properties, url, profile, credentials, env)
+    resolved_region, region_source = _resolve_region(region, properties, url, profile, credentials, env)
     _refuse_other_region(region, resolved_region, region_source, url, url_source)
     if url is None:
         if resolved_region not in endpoint.KNOWN_REGIONS:
@@ -103,7 +103,7 @@ def resolve(
         key=key,
         aws=winner.aws,
         **_common_settings(project, timeout, max_retries),
-        ca_bundle=_certificate_path(ca_bundle, env),
+        ca_bundle=_find_ca_bundle(ca_bundle, env),
         identity=Identity(
             auth=winner.auth,
             source=winner.source,
@@ -143,7 +143,7 @@ def config_for_transport(transport: object, **settings: Any) -> Config:
     )
 
 
-def _base_url(base_url: Secret[Any] | None, env: Mapping[str, str]) -> tuple[str | None, str, list[str]]:
+def _resolve_base_url(base_url: Secret[Any] | None, env: Mapping[str, str]) -> tuple[str | None, str, list[str]]:
     """Return the base URL if one is set, its source, and notes on the variables that are not used."""
     urls = [] if base_url is None else [("base_url=", base_url)]
     notes: list[str] = []
@@ -159,7 +159,7 @@ def _base_url(base_url: Secret[Any] | None, env: Mapping[str, str]) -> tuple[str
     return endpoint.base_url(url.reveal(), name.rstrip("=")), name, notes
 
 
-def _identity(
+def _resolve_identity(
     api_key: Secret[Any] | None,
     profile: str | None,
     credentials: Secret[Any] | None,
@@ -175,7 +175,7 @@ def _identity(
         raise ConfigurationError(f"auth must be 'api_key' or 'aws', not {auth!r}.")
     if explicit and auth is not None and auth != ("api_key" if explicit == ["api_key"] else "aws"):
         raise ConfigurationError(f"{explicit[0]}= and auth='{auth}' contradict each other.")
-    keys_found, shadowed = _environment_keys(env, url)
+    keys_found, shadowed = _find_environment_keys(env, url)
     variables = ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE")
     environment_aws = [name for name in variables if name in env]
     if explicit:
@@ -195,7 +195,7 @@ def _identity(
         raise ConfigurationError(
             f"auth='api_key', but there is no Bedrock API key{hint}. Set AWS_BEARER_TOKEN_BEDROCK or pass api_key=…."
         )
-    aws = chain(None)
+    aws = credential_chain(None)
     if shadowed:
         aws.none_found += f" Not used: {'; '.join(shadowed)}."
     if {"AWS_ACCESS_KEY_ID", "AWS_PROFILE"} <= set(environment_aws):
@@ -211,11 +211,15 @@ def _explicit_identity(
     if api_key is not None:
         source = KeySource(api_key if callable(api_key.reveal()) else validate_key(api_key, "api_key"), "api_key=")
         return _ResolvedIdentity("api_key", "api_key=", key=source, shadowed=shadowed)
-    aws = wrap_credentials(credentials) if credentials is not None else chain(_printable_text(profile, "profile"))
+    aws = (
+        wrap_credentials(credentials)
+        if credentials is not None
+        else credential_chain(_printable_text(profile, "profile"))
+    )
     return _ResolvedIdentity("aws", aws.origin, aws=aws, shadowed=shadowed)
 
 
-def _environment_keys(env: Mapping[str, str], url: str | None) -> tuple[list[tuple[str, Secret[str]]], list[str]]:
+def _find_environment_keys(env: Mapping[str, str], url: str | None) -> tuple[list[tuple[str, Secret[str]]], list[str]]:
     """Return the API keys for this service, in order of precedence, and a note on a key for another service."""
     keys: list[tuple[str, Secret[str]]] = []
     shadowed: list[str] = []
@@ -237,7 +241,7 @@ def _environment_keys(env: Mapping[str, str], url: str | None) -> tuple[list[tup
     return keys, shadowed
 
 
-def _region(
+def _resolve_region(
     region: str | None,
     properties: ApiKey,
     url: str | None,
@@ -299,7 +303,7 @@ def _common_settings(project: object, timeout: Any, max_retries: Any) -> dict[st
     return {"project": project, "timeout": float(timeout), "max_retries": max_retries}
 
 
-def _certificate_path(value: str | os.PathLike[str] | None, env: Mapping[str, str]) -> str | None:
+def _find_ca_bundle(value: str | os.PathLike[str] | None, env: Mapping[str, str]) -> str | None:
     name, path = "ca_bundle", value
     if path is None:
         name = next((n for n in ("AWS_CA_BUNDLE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE") if n in env), "")

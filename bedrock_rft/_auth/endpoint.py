@@ -102,12 +102,12 @@ def is_loopback(host: str) -> bool:
 
 def is_bedrock(url: str) -> bool:
     """Check if a base URL from the environment of another SDK is for this service or this machine."""
-    return is_mantle(url) or is_loopback(_host(url))
+    return is_mantle(url) or is_loopback(_host_name(url))
 
 
 def is_mantle(url: str) -> bool:
     """Check if the host of a base URL has the name of the service as a label."""
-    return SERVICE in _host(url).split(".")
+    return SERVICE in _host_name(url).split(".")
 
 
 def same_host(url: str, other: str | None) -> bool:
@@ -115,7 +115,7 @@ def same_host(url: str, other: str | None) -> bool:
     return other is None or urlsplit(url.strip().lower()).netloc == urlsplit(other.lower()).netloc
 
 
-def _host(url: str) -> str:
+def _host_name(url: str) -> str:
     try:
         return urlsplit(url.strip()).hostname or ""
     except ValueError:

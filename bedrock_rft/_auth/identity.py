@@ -13,7 +13,7 @@ Auth = Literal["api_key", "aws"]
 
 @dataclass(frozen=True)
 class Identity(ShortRepr):
-    """The settings that a client uses, and the ones that they overrode.
+    """The settings that a client uses, and the settings that were found but not used.
 
     Attributes:
         auth: `api_key` or `aws`, or None if a transport was passed in.

@@ -1,4 +1,4 @@
-"""Groups of the values of a record field: values, quarters of numbers, dates."""
+"""Group the values of a record field: equal values together, or many numbers and dates in quarters."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ __all__ = [
 
 
 @functools.cache
-def _documentation() -> str:
+def _documentation_address() -> str:
     """Return the address of the documentation of this version, or its folder if the build did not know the address."""
     from importlib.metadata import PackageNotFoundError, metadata  # slow to import, and only errors need it
 
@@ -52,7 +52,7 @@ class _Help:
         self._entry = entry
 
     def __get__(self, error: BaseException | None, kind: type[BaseException] | None = None) -> str:
-        return f"{_documentation()}/troubleshooting.md#{self._entry}"
+        return f"{_documentation_address()}/troubleshooting.md#{self._entry}"
 
 
 class BedrockRFTError(Exception):
@@ -80,7 +80,7 @@ class BedrockRFTError(Exception):
         return str(self.args[0])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Exceptions with keyword arguments do not survive pickle by themselves, and these cross process boundaries.
+        # Restore the attributes too, which pickle alone would lose, because errors cross process boundaries.
         return _revive, (type(self), self.args, self.__dict__)
 
 

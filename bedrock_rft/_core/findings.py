@@ -166,7 +166,7 @@ class Findings(JsonReport):
         return write_text(standalone_page(self.title, self._repr_html_()), path)
 
     def __str__(self) -> str:
-        head = wrap(f"{sanitize_line(self.title)}: {self.verdict}", indent="", further="  ")
+        head = wrap(f"{sanitize_line(self.title)}: {self.verdict}", indent="", next_indent="  ")
         return "\n".join([*head, *fact_lines(self.facts()), *finding_lines(self.findings)])
 
     def __repr__(self) -> str:
@@ -184,7 +184,7 @@ def write_text(text: str, path: str | os.PathLike[str] | None) -> str:
     """Return text, and write it to `path` if given: as UTF-8, whole or not at all. Raises `DatasetError`."""
     if path is not None:
         content = text.encode("utf-8", "backslashreplace")
-        if Path(path).is_char_device() or Path(path).is_fifo():  # such as /dev/stdout; it must not be replaced
+        if Path(path).is_char_device() or Path(path).is_fifo():  # a device such as /dev/stdout must not be replaced
             Path(path).write_bytes(content)
         else:
             with AtomicFile(path) as file:
@@ -249,10 +249,15 @@ def clip(line: str, width: int = WIDTH) -> str:
     return line if len(line) <= width else line[: width - 1] + "…"
 
 
-def wrap(text: str, *, indent: str = "  ", further: str = "      ") -> Sequence[str]:
+def wrap(text: str, *, indent: str = "  ", next_indent: str = "      ") -> Sequence[str]:
     """Wrap text to lines of a terminal. Long words, such as ARNs, are not broken, so they can be copied."""
     return textwrap.wrap(
-        text, WIDTH, initial_indent=indent, subsequent_indent=further, break_long_words=False, break_on_hyphens=False
+        text,
+        WIDTH,
+        initial_indent=indent,
+        subsequent_indent=next_indent,
+        break_long_words=False,
+        break_on_hyphens=False,
     )
 
 
@@ -260,7 +265,7 @@ def fact_lines(facts: Sequence[tuple[str, str]]) -> list[str]:
     """Return names and values as lines of a terminal, with the values aligned."""
     width = max((len(name) for name, _ in facts), default=0)
     texts = (f"{name:<{width}}  {sanitize_line(value)}" for name, value in facts)
-    return [line for text in texts for line in wrap(text, further=" " * (width + 4))]
+    return [line for text in texts for line in wrap(text, next_indent=" " * (width + 4))]
 
 
 def finding_lines(findings: Iterable[Finding]) -> list[str]:

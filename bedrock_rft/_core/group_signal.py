@@ -119,7 +119,7 @@ def signal_chances(groups: Sequence[Sequence[float]], size: int) -> list[float]:
 @lru_cache(64)  # reports estimate the same prompts several times
 def _result_chances(prompts: Sequence[tuple[_Result, int]], size: int, two: bool) -> Mapping[_Result, float]:
     """Return the chance that rewards differ for each result, given the number of prompts with each result."""
-    rows = [_likelihoods(*result) for result, _ in prompts]
+    rows = [_rate_likelihoods(*result) for result, _ in prompts]
     weights = _fit_rates([count for _, count in prompts], rows)
     differ = [1 - rate**size - (1 - rate) ** size * two for rate in _RATES]
     chances: dict[_Result, float] = {}
@@ -129,7 +129,7 @@ def _result_chances(prompts: Sequence[tuple[_Result, int]], size: int, two: bool
     return chances
 
 
-def _likelihoods(passed: int, samples: int) -> list[float]:
+def _rate_likelihoods(passed: int, samples: int) -> list[float]:
     """Return the likelihood of each rate, relative to the most likely one, so that it does not vanish."""
 
     def log_likelihood(rate: float) -> float:

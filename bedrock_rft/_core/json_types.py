@@ -1,4 +1,4 @@
-"""Types of JSON values, for type checkers too: `isinstance` leaves the types of the items unknown."""
+"""Check the types of JSON values, so that type checkers know the types of the items, unlike with `isinstance`."""
 
 from __future__ import annotations
 

@@ -54,14 +54,14 @@ def encodable(text: str, encoding: str | None) -> str:
     return text.encode(codec, "bedrock_rft.similar").decode(codec)
 
 
-def _similar(error: UnicodeError) -> tuple[str, int]:
+def _replace_unencodable(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     similar = error.object[error.start : error.end].translate(_SUBSTITUTES)
     return similar.encode("ascii", "backslashreplace").decode(), error.end
 
 
-codecs.register_error("bedrock_rft.similar", _similar)
+codecs.register_error("bedrock_rft.similar", _replace_unencodable)
 
 
 def discard(stream: TextIO) -> None:

@@ -30,7 +30,7 @@ class ShortRepr:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        type.__setattr__(cls, "__repr__", cls.__repr__)  # in the class itself, so that `dataclass` keeps it
+        type.__setattr__(cls, "__repr__", cls.__repr__)  # set in the class itself, so that `dataclass` keeps it
 
     def __repr__(self) -> str:
         return short_repr(self, (field.name for field in fields(cast("Any", self)) if field.repr))

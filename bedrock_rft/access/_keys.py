@@ -99,7 +99,7 @@ def mint_api_key(
             invalid.
         MissingExtraError: the extra is not installed.
     """
-    return _provider(region, profile, as_secret(credentials), expires_in).key()
+    return _create_provider(region, profile, as_secret(credentials), expires_in).key()
 
 
 def api_key_provider(
@@ -114,10 +114,10 @@ def api_key_provider(
     The callable replaces each key before the key expires, and resolves the credentials at each call. Arguments and
     errors are those of `mint_api_key`.
     """
-    return _provider(region, profile, as_secret(credentials), expires_in)
+    return _create_provider(region, profile, as_secret(credentials), expires_in)
 
 
-def _provider(
+def _create_provider(
     region: str | None, profile: str | None, credentials: Secret[Any] | None, expires_in: timedelta | float
 ) -> ApiKeyProvider:
     _load_generator()

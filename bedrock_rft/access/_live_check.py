@@ -53,7 +53,7 @@ _ERROR = ({"code", "message", "param", "type"}, set[str]())
 
 
 class _Client(Protocol):
-    """`Client`; this layer does not know the class."""
+    """The parts of `Client` that are used here, because this layer must not import the class."""
 
     files: Files
     jobs: Jobs
@@ -110,18 +110,18 @@ def live_check(
     """
     if create_job and not reward:
         raise ConfigurationError("create_job needs a reward: pass reward='arn:aws:lambda:…'.")
-    seen = _Sequence(client)
+    log = _RequestLog(client)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BedrockRFTWarning)  # the report shows an unknown status or model
-        seen.run(reward if create_job else None, model)
+        log.run(reward if create_job else None, model)
     identity = client.identity
     host = urlsplit(identity.base_url).hostname or identity.base_url
     service = "Amazon Bedrock" if host.endswith((".api.aws", ".amazonaws.com")) else "a custom endpoint"
-    if is_local(seen.file_id):
+    if is_local(log.file_id):
         service = "the local service, not Amazon Bedrock"
     return LiveReport(
         f"Live check of {service}",
-        (*seen.problems, *_compare(seen, with_job=create_job)),
+        (*log.problems, *_compare(log, with_job=create_job)),
         service=service,
         base_url=identity.base_url,
         region=identity.region,
@@ -134,14 +134,14 @@ class _NotSeenError(Exception):
 
 
 @dataclass
-class _Sequence:
+class _RequestLog:
     """Sends the requests, and keeps each response, or the reason why there is none, under a name."""
 
     client: _Client
     file_id: str = ""
     last: str = ""
     name: str = field(default_factory=lambda: f"live-check-{secrets.token_hex(4)}.jsonl")
-    content: bytes = field(default_factory=lambda: b"".join(map(_record, range(_RECORDS))))
+    content: bytes = field(default_factory=lambda: b"".join(map(_encode_record, range(_RECORDS))))
     problems: list[Finding] = field(default_factory=list[Finding])
     responses: dict[str, Response | Exception] = field(default_factory=dict[str, "Response | Exception"])
 
@@ -163,7 +163,7 @@ class _Sequence:
             with self.step("the file could not be uploaded", remedy):
                 file = self.client.files.upload(self.content, filename=self.name)
                 self.file_id = file.id
-                path = _path("/files", file)
+                path = _object_path("/files", file)
                 self.get("file", path)
                 self.get("files", "/files", purpose="fine-tune", limit=100, order="desc")
                 self.get("one file", "/files", purpose="fine-tune", limit=1)
@@ -205,14 +205,14 @@ class _Sequence:
                     model, training_file=file, reward=reward, hyperparameters={"n_epochs": 1, "batch_size": 4},
                     metadata={"purpose": "live-check"},
                 )  # fmt: skip
-                self.get("job", _path(_JOBS, job))
+                self.get("job", _object_path(_JOBS, job))
                 self.get("job list", _JOBS, limit=100)
         finally:
             if job is not None:
                 with self.step("the job could not be cancelled", f"Cancel it: `bedrock-rft jobs cancel {job.id}`"):
                     self.cancel(job)
-                self.get("events", f"{_path(_JOBS, job)}/events")
-                self.get("ended job", _path(_JOBS, job))
+                self.get("events", f"{_object_path(_JOBS, job)}/events")
+                self.get("ended job", _object_path(_JOBS, job))
 
     def cancel(self, job: Job) -> None:
         try:
@@ -229,9 +229,9 @@ class _Sequence:
         if file is not None:
             remedy = f"Delete it: `bedrock-rft files delete {file.id}`"
             with self.step(f"the file {self.name} may still exist", remedy):
-                self.get("deleted", _path("/files", file), "DELETE")
+                self.get("deleted", _object_path("/files", file), "DELETE")
                 _ = self["deleted"]  # raises the error of that request
-                self.send("gone", _path("/files", file))
+                self.send("gone", _object_path("/files", file))
                 if isinstance(gone := self.responses["gone"], Response) and gone.ok:
                     raise BedrockRFTError("The file can still be read after the request that deletes it.")
         remedy = f"If `bedrock-rft files list` shows files named {self.name}, delete them."
@@ -243,11 +243,11 @@ class _Sequence:
                 self.client.files.delete(other)
 
 
-def _path(parent: str, one: File | Job) -> str:
+def _object_path(parent: str, one: File | Job) -> str:
     return f"{parent}/{quote(one.id, safe='')}"
 
 
-def _record(number: int) -> bytes:
+def _encode_record(number: int) -> bytes:
     question = [{"role": "user", "content": f"What is {number} plus 1? Answer with the number."}]
     return json.dumps({"messages": question, "reference_answer": str(number + 1)}).encode() + b"\n"
 
@@ -256,14 +256,14 @@ Observation = tuple[bool | None, str]
 """Whether a fact holds, or None if the fact was unknown; and a description of what the service did."""
 
 
-def _compare(seen: _Sequence, *, with_job: bool) -> Iterator[Finding]:
+def _compare(log: _RequestLog, *, with_job: bool) -> Iterator[Finding]:
     """Yield a finding for each fact that this run compares."""
     for fact, kind, text, request_kind in _ROW.findall(_facts_page()):
         if not request_kind or (request_kind == "job" and not with_job):
             continue
         sentence = text.replace("`", "")
         try:
-            holds, value = _CHECKS[fact](seen)
+            holds, value = _CHECKS[fact](log)
         except (BedrockRFTError, _NotSeenError) as error:
             if not isinstance(error, APIStatusError) or error.status in _UNRELATED_STATUSES:
                 yield Finding("unknown", fact, f"Could not be compared: {sentence}", str(error))
@@ -271,7 +271,7 @@ def _compare(seen: _Sequence, *, with_job: bool) -> Iterator[Finding]:
             holds, value = False, f"HTTP {error.status}, {error.message}"
         except Exception as error:  # noqa: BLE001 - a response of another form is a difference, not a fault
             detail = "" if isinstance(error, ValueError) else f" ({type(error).__name__}: {error})"
-            holds, value = False, f"{_describe_body(seen[seen.last])}{detail}"
+            holds, value = False, f"{_describe_body(log[log.last])}{detail}"
         reason = f"Seen: {sanitize_line(value, 300)}"
         if kind == "unknown" and holds is None:
             yield Finding("ok", fact, f"Not documented: {sentence}", reason)
@@ -326,13 +326,13 @@ def _first_item(response: Response) -> Any:
     return items[0]
 
 
-def _check_models(seen: _Sequence) -> Observation:
-    missing = {"openai.gpt-oss-20b", "qwen.qwen3-32b"} - set(_ids(seen["models"]))
+def _check_models(log: _RequestLog) -> Observation:
+    missing = {"openai.gpt-oss-20b", "qwen.qwen3-32b"} - set(_ids(log["models"]))
     return not missing, f"without {', '.join(sorted(missing))}" if missing else "both"
 
 
-def _check_request_ids(seen: _Sequence) -> Observation:
-    received = [set(one.headers) for one in seen.responses.values() if isinstance(one, Response)]
+def _check_request_ids(log: _RequestLog) -> Observation:
+    received = [set(one.headers) for one in log.responses.values() if isinstance(one, Response)]
     if not received:
         raise _NotSeenError("every request failed")
     counts = {name: sum(name in headers for headers in received) for name in ("x-request-id", "x-amzn-requestid")}
@@ -340,65 +340,65 @@ def _check_request_ids(seen: _Sequence) -> Observation:
     return bool(summary), summary or f"neither in {len(received)} responses"
 
 
-def _check_grader(seen: _Sequence) -> Observation:
-    grader = seen["job"].json()["method"]["reinforcement"]["grader"]
+def _check_grader(log: _RequestLog) -> Observation:
+    grader = log["job"].json()["method"]["reinforcement"]["grader"]
     return grader["type"] == "lambda" and ":lambda:" in grader["lambda"]["function"], json.dumps(grader)
 
 
-def _check_event_order(seen: _Sequence) -> Observation:
-    times = [event["created_at"] for event in seen["events"].json()["data"]]
+def _check_event_order(log: _RequestLog) -> Observation:
+    times = [event["created_at"] for event in log["events"].json()["data"]]
     if len(set(times)) < 2:  # noqa: PLR2004 - two events of different times
         raise _NotSeenError("there are no two events of different times")
     orders = {"newest first": sorted(times, reverse=True), "oldest first": sorted(times), "mixed": times}
     return None, next(name for name, order in orders.items() if order == times)
 
 
-_CHECKS: Mapping[str, Callable[[_Sequence], Observation]] = {
+_CHECKS: Mapping[str, Callable[[_RequestLog], Observation]] = {
     "models-listed": _check_models,
-    "list-form": lambda seen: _expect_fields(seen["files"].json(), _LIST),
-    "list-limit": lambda seen: (
-        len(_ids(seen["one file"])) <= 1, f"{len(_ids(seen['one file']))} of at least {len(_ids(seen['files']))} items"
+    "list-form": lambda log: _expect_fields(log["files"].json(), _LIST),
+    "list-limit": lambda log: (
+        len(_ids(log["one file"])) <= 1, f"{len(_ids(log['one file']))} of at least {len(_ids(log['files']))} items"
     ),
-    "jobs-limit": lambda seen: (True, f"HTTP {seen['jobs'].status}"),
+    "jobs-limit": lambda log: (True, f"HTTP {log['jobs'].status}"),
     "request-id": _check_request_ids,
-    "error-form": lambda seen: _expect_fields(seen["missing"].json()["error"], _ERROR),
-    "missing-file": lambda seen: _expect(seen["missing"].status, 404),
-    "wrong-path": lambda seen: _expect(
-        f"HTTP {seen['wrong path'].status} with {len(seen['wrong path'].content)} bytes", "HTTP 404 with 0 bytes"
+    "error-form": lambda log: _expect_fields(log["missing"].json()["error"], _ERROR),
+    "missing-file": lambda log: _expect(log["missing"].status, 404),
+    "wrong-path": lambda log: _expect(
+        f"HTTP {log['wrong path'].status} with {len(log['wrong path'].content)} bytes", "HTTP 404 with 0 bytes"
     ),
-    "file-fields": lambda seen: _expect_fields(seen["file"].json(), _FILE),
-    "file-id": lambda seen: (None, _id_form(seen["file"].json()["id"])),
-    "file-status": lambda seen: (None, repr(seen["file"].json()["status"])),
-    "file-bytes": lambda seen: _expect(seen["file"].json()["bytes"], len(seen.content)),
-    "file-name": lambda seen: _expect(
-        [seen["file"].json()[name] for name in ("filename", "purpose")], [seen.name, "fine-tune"]
+    "file-fields": lambda log: _expect_fields(log["file"].json(), _FILE),
+    "file-id": lambda log: (None, _id_form(log["file"].json()["id"])),
+    "file-status": lambda log: (None, repr(log["file"].json()["status"])),
+    "file-bytes": lambda log: _expect(log["file"].json()["bytes"], len(log.content)),
+    "file-name": lambda log: _expect(
+        [log["file"].json()[name] for name in ("filename", "purpose")], [log.name, "fine-tune"]
     ),
-    "file-retrieved": lambda seen: (seen["file"].json()["id"] == seen.file_id, f"HTTP {seen['file'].status}"),
-    "file-listed": lambda seen: (
-        None, "listed" if seen.file_id in (ids := _ids(seen["files"])) else f"not among the first {len(ids)} files"
+    "file-retrieved": lambda log: (log["file"].json()["id"] == log.file_id, f"HTTP {log['file'].status}"),
+    "file-listed": lambda log: (
+        None, "listed" if log.file_id in (ids := _ids(log["files"])) else f"not among the first {len(ids)} files"
     ),
-    "file-content": lambda seen: (
-        (same := seen["content"].content == seen.content),
-        f"{len(seen['content'].content)} bytes, {'the same' if same else f'not the {len(seen.content)} bytes sent'}",
+    "file-content": lambda log: (
+        (same := log["content"].content == log.content),
+        f"{len(log['content'].content)} bytes, {'the same' if same else f'not the {len(log.content)} bytes sent'}",
     ),
-    "file-expiry": lambda seen: (None, f"expires_at is {seen['file'].json().get('expires_at', 'missing')}"),
-    "file-deleted": lambda seen: _expect(
-        {**seen["deleted"].json(), "id": "its id" if seen["deleted"].json().get("id") == seen.file_id else "another"},
+    "file-expiry": lambda log: (None, f"expires_at is {log['file'].json().get('expires_at', 'missing')}"),
+    "file-deleted": lambda log: _expect(
+        {**log["deleted"].json(), "id": "its id" if log["deleted"].json().get("id") == log.file_id else "another"},
         {"id": "its id", "object": "file", "deleted": True},
     ),
-    "file-gone": lambda seen: _expect(seen["gone"].status, 404),
-    "file-unlisted": lambda seen: (None, "listed" if seen["listed after"].json() else "not listed"),
-    "job-fields": lambda seen: _expect_fields(seen["job"].json(), (_JOB_FIELDS, _OPENAI_JOB_FIELDS)),
-    "job-id": lambda seen: (None, _id_form(seen["job"].json()["id"])),
-    "job-status": lambda seen: (
-        seen["job"].json()["status"] in {"validating_files", "queued", "running"}, repr(seen["job"].json()["status"])
+    "file-gone": lambda log: _expect(log["gone"].status, 404),
+    "file-unlisted": lambda log: (None, "listed" if log["listed after"].json() else "not listed"),
+    "job-fields": lambda log: _expect_fields(log["job"].json(), (_JOB_FIELDS, _OPENAI_JOB_FIELDS)),
+    "job-id": lambda log: (None, _id_form(log["job"].json()["id"])),
+    "job-status": lambda log: (
+        log["job"].json()["status"] in {"validating_files", "queued", "running"}, repr(log["job"].json()["status"])
     ),
     "job-grader": _check_grader,
-    "job-metadata": lambda seen: _expect(seen["job"].json()["metadata"].get("purpose"), "live-check"),
-    "job-listed": lambda seen: (
-        seen["job"].json()["id"] in _ids(seen["job list"]), f"{len(_ids(seen['job list']))} jobs"
+    "job-metadata": lambda log: _expect(log["job"].json()["metadata"].get("purpose"), "live-check"),
+    "job-listed": lambda log: (
+        log["job"].json()["id"] in _ids(log["job list"]), f"{len(_ids(log['job list']))} jobs"
     ),
-    "job-cancelled": lambda seen: _expect(seen["ended job"].json()["status"], "cancelled"),
-    "event-fields": lambda seen: _expect_fields(_first_item(seen["events"]), _EVENT),
+    "job-cancelled": lambda log: _expect(log["ended job"].json()["status"], "cancelled"),
+    "event-fields": lambda log: _expect_fields(_first_item(log["events"]), _EVENT),
     "event-order": _check_event_order,
 }  # fmt: skip

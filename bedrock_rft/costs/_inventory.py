@@ -89,7 +89,7 @@ class Inventory(JsonReport):
         money = f"{format_money(self.monthly, self.currency)} a month as far as known"
         if any(is_local(asset.id) for asset in (*self.of("file"), *self.of("job"))):
             money = "on the local service, where nothing is billed"
-        lines = [*wrap(f"Inventory: {counts or 'nothing'}; {money}", indent="", further="  ")]
+        lines = [*wrap(f"Inventory: {counts or 'nothing'}; {money}", indent="", next_indent="  ")]
         for kind in kinds:
             found = self.of(kind)
             for asset in found[:_SHOWN]:

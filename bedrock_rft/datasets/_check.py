@@ -1,4 +1,4 @@
-"""The check of a dataset: one pass over its bytes, line by line."""
+"""Check a dataset in one pass over its bytes, line by line."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class DatasetCheck:
         for number, line in enumerate(lines, self._line + 1):
             self._line = number
             try:
-                # pydantic's parser; unlike pydantic's validate_json, it rejects a key that appears twice.
+                # Use pydantic's parser itself, because `validate_json` accepts a key that appears twice.
                 valid = add(number, from_json(line, allow_inf_nan=False, cache_mode="keys", catch_duplicate_keys=True))
             except (ValueError, LookupError, TypeError, AttributeError):
                 valid = False

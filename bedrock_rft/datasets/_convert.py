@@ -74,7 +74,7 @@ def convert(
     """
     if format is not None and format not in get_args(Format):
         raise ConfigurationError(f"Unknown format {truncate(str(format))!r}. Use {', '.join(get_args(Format))}.")
-    return _convert_rows(_rows(data), format, reference_answer, keep=keep)
+    return _convert_rows(_iterate_rows(data), format, reference_answer, keep=keep)
 
 
 def _convert_rows(
@@ -83,7 +83,7 @@ def _convert_rows(
     for place, row in rows:
         fields, siblings = row, dict[str, Any]()
         if is_object(item := row.get("item")) and "messages" not in row:  # OpenAI's graders refer to `item.…`
-            fields, siblings = item, _without(row, "item")
+            fields, siblings = item, _drop_fields(row, "item")
         detected = format_ or _detect_format(place, fields)
         try:
             record = _READERS[detected](fields, answer)
@@ -95,7 +95,7 @@ def _convert_rows(
                 f"The record has: {list_names(fields)}."
             ) from None
         if keep and detected == "openai-rft":
-            record = _without(fields, "system") | record
+            record = _drop_fields(fields, "system") | record
         if clashes := siblings.keys() & record.keys():
             raise DatasetError(f"{place} and its item both have {list_names(sorted(clashes))}. Rename one of them.")
         yield record | siblings
@@ -105,7 +105,7 @@ class _FormatError(Exception):
     """The reason that a record does not follow its format."""
 
 
-def _rows(data: Data) -> Iterator[tuple[str, _Row]]:
+def _iterate_rows(data: Data) -> Iterator[tuple[str, _Row]]:
     """Yield each row with its location for error messages, such as `train.jsonl, line 3`."""
     records = records_in(data)
     if records is not None:
@@ -180,12 +180,12 @@ def _build_record(messages: list[_Row], answer: Any, row: _Row, field: str | Non
         text = _join_blocks(system)
         if text and messages[:1] != [{"role": "system", "content": text}]:
             record["messages"] = [{"role": "system", "content": text}, *messages]
-        row = _without(row, "system")
+        row = _drop_fields(row, "system")
     if answer is not _MISSING:
         record["reference_answer"] = answer
         if row.get("reference_answer") is not None and row["reference_answer"] != answer:
             record["replaced_reference_answer"] = row["reference_answer"]
-    return record | _without(row, field, *record)
+    return record | _drop_fields(row, field, *record)
 
 
 def _read_openai(row: _Row, answer_field: str | None) -> _Row:
@@ -224,7 +224,7 @@ def _read_completion(row: _Row, answer_field: str | None) -> _Row:
         if others or last.get("role") != "assistant":
             raise _FormatError("the completion is not a single message of the assistant")
     return _record_with_answer(
-        _prompt_messages(row["prompt"]), last, _without(row, "prompt"), answer_field, "completion"
+        _prompt_messages(row["prompt"]), last, _drop_fields(row, "prompt"), answer_field, "completion"
     )
 
 
@@ -233,7 +233,7 @@ def _read_sharegpt(row: _Row, answer_field: str | None) -> _Row:
         {_SHAREGPT_NAMES.get(name, name): value for name, value in turn.items()}
         for turn in cast("list[_Row]", row["conversations"])
     ]
-    return _read_chat(_without(row, "conversations") | {"messages": turns}, answer_field)
+    return _read_chat(_drop_fields(row, "conversations") | {"messages": turns}, answer_field)
 
 
 def _read_chat(row: _Row, answer_field: str | None) -> _Row:
@@ -248,7 +248,7 @@ def _read_sagemaker(row: _Row, answer_field: str | None) -> _Row:
     other_fields = {name: value for name, value in model.items() if (name, value) != _RULE}
     if not answer_field:
         del other_fields["ground_truth"]
-    rest = _without(row, "prompt", "reward_model", answer_field) | (
+    rest = _drop_fields(row, "prompt", "reward_model", answer_field) | (
         {"reward_model": other_fields} if other_fields else {}
     )
     return _build_record(_prompt_messages(row["prompt"]), answer, rest)
@@ -260,7 +260,7 @@ def _read_alpaca(row: _Row, answer_field: str | None) -> _Row:
         messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
     parts = [row["instruction"], row.get("input")]
     messages.append({"role": "user", "content": "\n\n".join(part for part in parts if part)})
-    rest = _without(row, "instruction", "input", "history")
+    rest = _drop_fields(row, "instruction", "input", "history")
     return _record_with_answer(messages, {"content": row["output"]}, rest, answer_field, "output")
 
 
@@ -272,7 +272,7 @@ def _record_with_answer(
         answer = _require(row, answer_field) if answer_field else _MISSING
         return _build_record(messages, answer, row if field else row | {"assistant_message": last}, answer_field)
     # Keep the other fields of the turn, such as its reasoning.
-    other_fields = _without(last, "role", "content")
+    other_fields = _drop_fields(last, "role", "content")
     return _build_record(
         messages, last["content"], row | ({"assistant_message": other_fields} if other_fields else {}), field
     )
@@ -282,14 +282,14 @@ _READERS: Mapping[Format, Callable[[_Row, str | None], _Row]] = {
     "openai-rft": _read_openai,
     "sft": _read_sft,
     "completion": _read_completion,
-    "nova": lambda row, answer_field: _read_chat(_without(row, "schemaVersion"), answer_field),
+    "nova": lambda row, answer_field: _read_chat(_drop_fields(row, "schemaVersion"), answer_field),
     "sagemaker": _read_sagemaker,
     "sharegpt": _read_sharegpt,
     "alpaca": _read_alpaca,
 }
 
 
-def _without(row: _Row, *names: str | None) -> _Row:
+def _drop_fields(row: _Row, *names: str | None) -> _Row:
     return {name: value for name, value in row.items() if name not in names}
 
 

@@ -293,7 +293,7 @@ class Difficulty(ShortRepr):
 
     def __str__(self) -> str:
         lines = [clip(f"Difficulty of {len(self.prompts):,} prompts"), *fact_lines(self.facts())]
-        return "\n".join([*lines, "", f"  {'pass rate':<14}  prompts", *self._histogram()])
+        return "\n".join([*lines, "", f"  {'pass rate':<14}  prompts", *self._histogram_lines()])
 
     def _repr_html_(self) -> str:
         rows = [(name, f"{count:,}") for name, count in self._rate_counts()]
@@ -309,7 +309,7 @@ class Difficulty(ShortRepr):
         ]
         return [("0", rates.count(0)), *inner, ("1", rates.count(1))]
 
-    def _histogram(self) -> list[str]:
+    def _histogram_lines(self) -> list[str]:
         counts = self._rate_counts()
         most = max(count for _, count in counts)
         return [

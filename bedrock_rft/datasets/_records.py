@@ -95,7 +95,7 @@ def iterate_records(data: object) -> Iterator[Any] | None:  # noqa: PLR0911 - on
 
 
 def encode_record(number: int, record: object) -> bytes:
-    """Return a record as a line of JSON; equal records give equal bytes. Raise DatasetError if JSON cannot hold one."""
+    """Return a record as a line of JSON; equal records give equal bytes. Raise DatasetError if JSON cannot hold it."""
     try:
         return _ENCODER.encode(plain_record(number, record)).encode() + b"\n"
     except UnicodeEncodeError as error:

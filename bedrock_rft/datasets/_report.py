@@ -204,7 +204,7 @@ class Report:
         """
         if self.ok:
             return self
-        total = self._total(self.errors)
+        total = self._count_problems(self.errors)
         # An invalid line is often the reason for a file with too few records, so lines come first.
         ordered = sorted(self.errors, key=lambda problem: problem.line is None)
         first = ordered[0]
@@ -248,12 +248,12 @@ class Report:
     def verdict(self) -> str:
         """The number of errors or warnings in a few words."""
         if self.ok:
-            warning_count = self._total(self.warnings)
+            warning_count = self._count_problems(self.warnings)
             return f"ok, {warning_count:,} warning{'' if warning_count == 1 else 's'}" if warning_count else "ok"
-        errors = self._total(self.errors)
+        errors = self._count_problems(self.errors)
         return f"{errors:,} ERROR{'' if errors == 1 else 'S'}"
 
-    def _total(self, problems: Sequence[Problem]) -> int:
+    def _count_problems(self, problems: Sequence[Problem]) -> int:
         return sum(self.counts[code] for code in {problem.code for problem in problems})
 
     def _facts(self) -> list[tuple[str, str]]:

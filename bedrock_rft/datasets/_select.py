@@ -71,15 +71,15 @@ class Selection(ShortRepr):
         if len(signals) > 1:
             before, after = (f"{one.no_signal:.0%} [{1 - one.high:.0%}, {1 - one.low:.0%}]" for one in signals)
             text = f"{before} of the groups before, {after} after, expected in groups of {signals[1].group_size}"
-            lines += wrap(f"no signal  {text}", further=" " * 13)
+            lines += wrap(f"no signal  {text}", next_indent=" " * 13)
         else:
             lines.append("  no signal  unknown, because no prompt has two answers")
         if self.unsampled:
             lines.append(f"  unsampled  {self.unsampled:,} records")
         sampled = self.records - self.unsampled
         text = f"{self.uncertain:,} of {sampled:,} decisions: the 95 % interval of the pass rate reaches across a limit"
-        lines += wrap(f"uncertain  {text}", further=" " * 13)
-        return "\n".join([*lines, *wrap(f"note       {sanitize_line(str(self.note))}", further=" " * 13)])
+        lines += wrap(f"uncertain  {text}", next_indent=" " * 13)
+        return "\n".join([*lines, *wrap(f"note       {sanitize_line(str(self.note))}", next_indent=" " * 13)])
 
 
 class _Line(NamedTuple):
@@ -128,7 +128,7 @@ def select(
         limits: other limits than the service documents for the number of records.
 
     Raises:
-        DatasetError: fewer or more records remain than the service accepts, none of them was sampled, a record is not
+        DatasetError: fewer or more records remain than the service accepts, no prompt was sampled, a record is not
             valid, or a file changes meanwhile or cannot be read or written.
         ConfigurationError: an argument is not valid, or `out` is the file itself.
     """

@@ -144,7 +144,7 @@ class Statistics:
         return True
 
     def _new_shape(self, key: tuple[Any, ...], line: int, fields: dict[str, Any]) -> _Shape | None:
-        """Return a new shape; None if its roles are not valid."""
+        """Return the new shape of a record, or None if the roles of its messages are not valid."""
         roles = key[: -2 * len(fields)]
         if "user" not in roles or not _KNOWN_ROLES.issuperset(roles):
             return None

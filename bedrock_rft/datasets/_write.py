@@ -37,7 +37,7 @@ def write(
     limits: Limits | None = None,
     **removed: Any,
 ) -> Report:
-    """Write a training file: one record a line, in order, mode 0600, whole or not at all.
+    """Write a training file of one record a line, in order, with mode 0600, whole or not at all.
 
     Equal records give equal bytes. A value that a pandas or polars frame lacks is left out of its record.
 

@@ -15,7 +15,7 @@ from bedrock_rft.metrics._thresholds import Thresholds
 
 _REWARD, _ENTROPY, _GRADIENT = "critic_rewards_mean", "actor_entropy", "actor_grad_norm"
 _LENGTH, _ADVANTAGE, _LOSS = "response_length_mean", "critic_advantages_mean", "actor_pg_loss"
-_MAX_BEFORE_SPIKE = 50  # steps before a spike that it is compared with
+_MAX_BEFORE_SPIKE = 50  # a spike is compared with at most this many preceding steps
 _MIN_BEFORE_SPIKE = 8
 _HOLD_RATIO = 2.0  # a level holds if it neither doubles nor halves
 _STEADY_RATIO = 10.0  # the gradient norm varies more in healthy runs, so it is steady within a factor of ten
@@ -188,7 +188,7 @@ def _advantages_finding(
     least = thresholds.zero_share * steps
     long = [
         (count, first, last)
-        for count, first, last in windows.stretches(zero)
+        for count, first, last in windows.find_stretches(zero)
         if count >= thresholds.zero_steps and last - first + 1 >= least
     ]
     for count, first, last in long:

@@ -60,7 +60,7 @@ def _chart(panel: Panel, checkpoints: Iterable[tuple[int, int]]) -> str:
     """Return one panel as SVG."""
     scale = _Scale.for_curves(panel.curves)
     several = len({curve.run for curve in panel.curves}) > 1
-    shapes = [_grid(scale), *(_mark(scale, run, step, line=not several) for run, step in checkpoints)]
+    shapes = [_grid(scale), *(_checkpoint_mark(scale, run, step, line=not several) for run, step in checkpoints)]
     shapes += [_curve(scale, curve, len(panel.curves)) for curve in panel.curves]
     title = escape_html(panel.title)
     return (
@@ -105,7 +105,7 @@ def _grid(scale: _Scale) -> str:
     return "".join(lines)
 
 
-def _mark(scale: _Scale, run: int, step: int, *, line: bool) -> str:
+def _checkpoint_mark(scale: _Scale, run: int, step: int, *, line: bool) -> str:
     if not scale.first <= step <= scale.last:
         return ""
     x, floor, colour = scale.x(step), _HEIGHT - _BOTTOM, COLOURS[run % len(COLOURS)]

@@ -192,7 +192,7 @@ class Metrics(Table, Sequence[TrainingMetrics]):
         return f"step {last:,} of {total:,}" if total is not None and total >= last else f"{last:,} steps"
 
     def __str__(self) -> str:
-        lines = [*wrap(self.title, indent="", further="  ")]
+        lines = [*wrap(self.title, indent="", next_indent="  ")]
         if self.checkpoints:
             saved = sorted(one.step_number for one in self.checkpoints if one.step_number is not None)
             steps = ", ".join(f"{step:,}" for step in saved)
@@ -319,7 +319,7 @@ class Comparison(Table):
             return str(self.runs[0][1])
         width = max((min(len(sanitize_line(label)), _LABEL_WIDTH) for label, _ in self.runs), default=0)
         head = f"{self.title}: reward of the first step, mean of the last {_LAST_STEPS} steps, and highest"
-        lines = [*wrap(head, indent="", further="  ")]
+        lines = [*wrap(head, indent="", next_indent="  ")]
         for label, run in self.runs:
             values = [value for _, value in run.series(_REWARD)]
             last = values[-_LAST_STEPS:]

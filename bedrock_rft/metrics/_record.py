@@ -69,23 +69,27 @@ class RunRecord(JsonReport):
 
     def to_markdown(self, path: str | os.PathLike[str] | None = None) -> str:
         """Return a card in Markdown, and write it to `path` if given. Raises `DatasetError` if that fails."""
-        lines = [f"# Run {_cell(self.job.get('id'))}", ""]
-        lines += [f"Note: {_cell(self.service['note'])}", ""] if "note" in self.service else []
+        lines = [f"# Run {_format_cell(self.job.get('id'))}", ""]
+        lines += [f"Note: {_format_cell(self.service['note'])}", ""] if "note" in self.service else []
         for title, part in (
             ("Job", self.job),
-            ("Request", _flat(self.request)),
+            ("Request", _flatten(self.request)),
             *((f"{name.capitalize()} file", values) for name, values in self.files.items()),
             ("Reward", self.reward),
             ("Metrics", self.metrics),
-            ("Evaluation", _scores(self.evaluation)),
-            ("Cost", _flat(self.cost or {})),
+            ("Evaluation", _model_scores(self.evaluation)),
+            ("Cost", _flatten(self.cost or {})),
             ("Software", self.software),
             ("Service", self.service),
         ):
-            rows = [f"| {_cell(key)} | {_cell(value)} |" for key, value in part.items() if value not in (None, "", [])]
+            rows = [
+                f"| {_format_cell(key)} | {_format_cell(value)} |"
+                for key, value in part.items()
+                if value not in (None, "", [])
+            ]
             lines += [f"## {title}", "", "| | |", "|---|---|", *rows, ""] if rows else []
         if self.unknown:
-            lines += ["## Not recorded", "", *(f"- {_cell(each)}" for each in self.unknown), ""]
+            lines += ["## Not recorded", "", *(f"- {_format_cell(each)}" for each in self.unknown), ""]
         lines += ["## Repeat", "", "```sh", "bedrock-rft jobs create --from card.json --new", "```", ""]
         return write_text("\n".join(lines), path)
 
@@ -93,7 +97,7 @@ class RunRecord(JsonReport):
         return self.to_markdown()
 
 
-def _cell(value: object) -> str:
+def _format_cell(value: object) -> str:
     """Return a value for a cell of a table, so that text of the service cannot add rows or markup."""
     text = json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list, tuple)) else str(value)
     escaped = sanitize_line(text, 400)
@@ -102,17 +106,17 @@ def _cell(value: object) -> str:
     return escaped
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):
-            flat |= _flat(cast("Mapping[str, Any]", value), f"{prefix}{name}.")
+            flat |= _flatten(cast("Mapping[str, Any]", value), f"{prefix}{name}.")
         else:
             flat[f"{prefix}{name}"] = value
     return flat
 
 
-def _scores(evaluation: Mapping[str, Any] | None) -> dict[str, Any]:
+def _model_scores(evaluation: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the score of each model, with its interval."""
     models: list[Mapping[str, Any]] = list((evaluation or {}).get("models") or [])
     return {str(one.get("label")): one.get("score") for one in models}

@@ -22,7 +22,7 @@ _DOUBT_ERRORS = 3.0  # standard errors of a change that may be noise, but a rewa
 _QUICK_TIME = (
     1 / 40
 )  # time constant of a quick learner as a share of the job: it reaches its plateau in the first tenth
-_PLATEAU_SHARE = 0.5  # a reward below this share is flat even if it rose in the first steps and has stayed there since
+_PLATEAU_SHARE = 0.5  # a reward below this share is flat even if it rose in the first steps and then kept its level
 _KEPT_SHARE = 2 / 3  # a reward that has lost more than a third of its gain is not called rising
 
 
@@ -45,7 +45,7 @@ class _Reward:
         means = windows.rolling_means(values, max(1, min(thresholds.window, len(values) // 3)))
         self.first, self.best, self.last = means[0], max(means), means[-1]
         self.noise = windows.noise(values)
-        falls = windows.falls(values, ended=progress == 1)
+        falls = windows.find_falls(values, ended=progress == 1)
         certain = [fall for fall in falls if fall.errors >= thresholds.fall_errors]
         self.fall = max(certain or falls, key=lambda fall: fall.plain)
         # Without a scale, a fall counts if it exceeds the noise of one step.
@@ -79,7 +79,7 @@ class _Reward:
         best = "" if self.best <= max(self.first, self.last) else f"{self.best:.2f} at best, "
         return f"{self.first:.2f} at first, {best}{self.last:.2f} lately, over {len(self.values)} steps"
 
-    def upper(self, count: int) -> float:
+    def upper_bound(self, count: int) -> float:
         """Return an upper bound on the true mean of the last steps."""
         return statistics.fmean(self.values[-count:]) + _MARGIN_ERRORS * self.noise / math.sqrt(count)
 
@@ -101,7 +101,7 @@ def reward_finding(
     low, high = (scale[0] + share * reward.span for share in (thresholds.reward_low, thresholds.reward_high))
     late = progress is not None and progress >= thresholds.flat_share
     third = max(1, len(values) // 3)
-    if late and not reward.rises and reward.upper(third) < low:
+    if late and not reward.rises and reward.upper_bound(third) < low:
         reason = "almost no answer earns a reward, so there is little to learn from"
         remedy = (
             "Check the reward on real answers (bedrock_rft.rewards.check), reward partial success, use easier "
@@ -165,7 +165,7 @@ def _flat_finding(reward: _Reward, scale: Range, thresholds: Thresholds) -> Find
         or windows.early_rise(reward.values, reward.least_rise) >= _DOUBT_ERRORS
         or gain + _MARGIN_ERRORS * reward.noise * math.sqrt(2 / third)
         >= _THIRDS_SHARE * visible * (reward.progress or 1.0)
-        or reward.upper(len(reward.values)) >= scale[1] - visible
+        or reward.upper_bound(len(reward.values)) >= scale[1] - visible
         or _may_hide_rise(reward, scale, visible)
     ):
         return None

@@ -135,7 +135,7 @@ class Sweep(JsonReport):
         if any(is_local(job.id) for job in self.jobs):
             spent = ", a rehearsal on the local service: nothing is billed"
         head = f"Sweep {sanitize_line(self.name, 40)}: {ended} of {len(self.trials)} ended{spent}"
-        lines = [*wrap(head, indent="", further="  ")]
+        lines = [*wrap(head, indent="", next_indent="  ")]
         for trial in self.trials:
             scores = [("reward", trial.score("reward")), ("validation", trial.score())]
             shown = "".join(f"  {name} {value:.3f}" for name, value in scores if value is not None)

@@ -1,4 +1,4 @@
-"""Training steps from events, and as tables: JSON, CSV, pandas and polars."""
+"""Read training steps from events, and export them as JSON, CSV, and pandas and polars frames."""
 
 from __future__ import annotations
 

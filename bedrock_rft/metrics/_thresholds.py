@@ -38,7 +38,7 @@ class Thresholds(ShortRepr):
         spike_ratio: a gradient norm of this many times the preceding median is a spike.
         spike_deviations: a spike must also be this many robust standard deviations above that median, on a log scale.
             Iglewicz and Hoaglin (How to Detect and Handle Outliers, 1993) use 3.5 for outliers.
-        spikes: this many spikes are a warning; one may be due to a single batch.
+        spikes: this many spikes are a warning; a single spike may be due to one batch.
         gradient_ratio: a gradient norm of this many times its first value has blown up. A run whose first steps have
             hardly any signal may grow tenfold and be healthy.
         length_ratio: responses of this many times their first length run away. Singhal et al. (arXiv 2310.03716) find

@@ -113,7 +113,7 @@ class Fall(NamedTuple):
     plain: float  # `errors` for noise without correlation; the fall with the most is shown
 
 
-def falls(values: Sequence[float], *, ended: bool = True) -> list[Fall]:
+def find_falls(values: Sequence[float], *, ended: bool = True) -> list[Fall]:
     """Return the fall from the best steps to the last steps for each window size, largest window first."""
     results: list[Fall] = []
     single, correlated = _noise_with_rounding(values), correlated_noise(values, ended=ended)
@@ -130,7 +130,7 @@ def falls(values: Sequence[float], *, ended: bool = True) -> list[Fall]:
     return results
 
 
-def stretches(steps: Sequence[tuple[float, bool]]) -> list[tuple[int, float, float]]:
+def find_stretches(steps: Sequence[tuple[float, bool]]) -> list[tuple[int, float, float]]:
     """Return runs of consecutive marked steps, longest first: length, first step, last step."""
     runs = ([step for step, _ in run] for marked, run in groupby(steps, itemgetter(1)) if marked)
     results = [(len(run), run[0], run[-1]) for run in runs]

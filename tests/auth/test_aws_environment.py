@@ -10,7 +10,7 @@ import pytest
 from botocore.credentials import Credentials
 
 from bedrock_rft import Client, access
-from bedrock_rft._auth.aws_credentials import AwsCredentials, chain
+from bedrock_rft._auth.aws_credentials import AwsCredentials, credential_chain
 from bedrock_rft._auth.botocore_clients import service_client
 from bedrock_rft.errors import ConfigurationError
 
@@ -118,7 +118,11 @@ def test_a_variable_with_a_line_end_is_refused_with_its_name(
         monkeypatch.setenv(variable, value + (edge if variable == name else ""))
 
     def connect() -> object:
-        return service_client("lambda", region="us-west-2", credentials=chain(None)) if service else Client("us-west-2")
+        return (
+            service_client("lambda", region="us-west-2", credentials=credential_chain(None))
+            if service
+            else Client("us-west-2")
+        )
 
     with pytest.raises(ConfigurationError, match=f"{name} contains a space, a line break") as caught:
         connect()

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from bedrock_rft import ConfigurationError
-from bedrock_rft._auth.aws_credentials import chain, wrap_credentials
+from bedrock_rft._auth.aws_credentials import credential_chain, wrap_credentials
 from bedrock_rft._auth.botocore_clients import service_client
 from bedrock_rft._core.redaction import Secret
 
@@ -71,14 +71,16 @@ def test_rotating_credentials_are_frozen_for_each_request(seen: list[dict[str, s
 def test_the_credential_chain_is_used(seen: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAFROMENVIRONMENT")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "fake-secret")
-    service_client("lambda", region="eu-west-1", credentials=chain(None)).get_function_configuration(FunctionName="x")
+    service_client("lambda", region="eu-west-1", credentials=credential_chain(None)).get_function_configuration(
+        FunctionName="x"
+    )
     assert "AKIAFROMENVIRONMENT/" in seen[0]["authorization"]
     assert "/eu-west-1/lambda/" in seen[0]["authorization"]
 
 
 def test_missing_credentials_and_unknown_regions_raise_package_errors() -> None:
     with pytest.raises(ConfigurationError, match="No identity"):
-        service_client("lambda", region="us-west-2", credentials=chain(None))
+        service_client("lambda", region="us-west-2", credentials=credential_chain(None))
     with pytest.raises(ConfigurationError, match="Could not create a client for AWS lambda"):
         service_client("lambda", region="not a region", credentials=wrap_credentials(Secret(Rotating())))
     with pytest.raises(ConfigurationError, match="Could not create a client for AWS no-such-service"):

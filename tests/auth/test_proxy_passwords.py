@@ -10,7 +10,7 @@ from pathlib import Path
 import botocore.utils
 import pytest
 
-from bedrock_rft._auth.aws_credentials import chain
+from bedrock_rft._auth.aws_credentials import credential_chain
 from bedrock_rft._auth.aws_failures import read_aws_failure
 from bedrock_rft._auth.botocore_clients import service_client
 from bedrock_rft.errors import ConfigurationError
@@ -52,7 +52,7 @@ def test_a_failed_request_hides_the_password_of_the_proxy(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     monkeypatch.setenv("HTTPS_PROXY", url)
-    client = service_client("lambda", region="us-west-2", credentials=chain(None), timeout=3, retries=0)
+    client = service_client("lambda", region="us-west-2", credentials=credential_chain(None), timeout=3, retries=0)
     with pytest.raises(Exception) as caught:  # noqa: PT011 - botocore raises unrelated types
         client.list_functions()
     client.close()
@@ -64,7 +64,7 @@ def test_a_failed_request_hides_the_password_of_the_proxy(
 
 def test_a_proxy_that_refuses_the_connection_is_named_as_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
-    client = service_client("sts", region="us-west-2", credentials=chain(None), timeout=3, retries=0)
+    client = service_client("sts", region="us-west-2", credentials=credential_chain(None), timeout=3, retries=0)
     with pytest.raises(Exception) as caught:  # noqa: PT011 - botocore raises unrelated types
         client.get_caller_identity()
     client.close()
@@ -78,7 +78,7 @@ def test_the_part_of_a_password_that_urllib3_reads_as_a_port_is_not_logged(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     monkeypatch.setenv("HTTPS_PROXY", f"http://localhost:4711/{PASSWORD}@127.0.0.1:9")
-    client = service_client("lambda", region="us-west-2", credentials=chain(None), timeout=3, retries=0)
+    client = service_client("lambda", region="us-west-2", credentials=credential_chain(None), timeout=3, retries=0)
     with pytest.raises(Exception, match="proxy"):
         client.list_functions()
     client.close()
@@ -101,7 +101,7 @@ def test_a_failure_to_resolve_credentials_hides_the_password_of_the_proxy(
         for module in (urllib.request, botocore.utils):
             monkeypatch.setattr(module, "getproxies", lambda: {"https": url})
     with pytest.raises(ConfigurationError) as caught:
-        chain("assumed").freeze()
+        credential_chain("assumed").freeze()
     assert PASSWORD not in "".join(traceback.format_exception(caught.value))
 
 
@@ -115,7 +115,7 @@ def test_a_client_that_cannot_be_created_hides_the_password_of_the_proxy(monkeyp
     monkeypatch.setenv("HTTPS_PROXY", URLS[0])
     monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", f"http://jo:{PASSWORD}@bad!host")
     with pytest.raises(ConfigurationError, match="Could not create a client for AWS lambda in us-west-2") as caught:
-        service_client("lambda", region="us-west-2", credentials=chain(None))
+        service_client("lambda", region="us-west-2", credentials=credential_chain(None))
     assert PASSWORD not in "".join(traceback.format_exception(caught.value))
 
 

@@ -29,7 +29,7 @@ from bedrock_rft.local._training.policy import (
     softmax,
 )
 from bedrock_rft.local._training.reward import RewardFunction, SampledAnswer
-from bedrock_rft.local._training.trainer import Trainer, _advantages
+from bedrock_rft.local._training.trainer import Trainer, _group_advantages
 
 Row = dict[str, Any]
 
@@ -633,8 +633,8 @@ def test_tokens_are_words_and_marks() -> None:
 @pytest.mark.parametrize("scores", [[0.0, 1.0], [0.0, 0.0, 1.0, 1.0, 0.5], [1e-6, 0.0], [3.0] * 7 + [4.0]])
 def test_advantages_use_the_sample_deviation_as_trl_does(scores: list[float]) -> None:
     expected = [(score - statistics.mean(scores)) / (statistics.stdev(scores) + 1e-4) for score in scores]
-    assert _advantages(scores) == pytest.approx(expected)
-    assert _advantages([0.1] * 3) == [0.0] * 3
+    assert _group_advantages(scores) == pytest.approx(expected)
+    assert _group_advantages([0.1] * 3) == [0.0] * 3
 
 
 def test_one_seed_draws_independently_for_each_prompt() -> None:

@@ -17,7 +17,15 @@ from bedrock_rft import ConfigurationError
 from bedrock_rft._core.findings import Finding, Findings
 from bedrock_rft.metrics import Thresholds
 from bedrock_rft.metrics._health import health
-from bedrock_rft.metrics._windows import deviation, falls, largest_rise, noise, rolling_means, stretches, window_sizes
+from bedrock_rft.metrics._windows import (
+    deviation,
+    find_falls,
+    find_stretches,
+    largest_rise,
+    noise,
+    rolling_means,
+    window_sizes,
+)
 from bedrock_rft.types import Job
 
 SEEDS = range(20)
@@ -495,13 +503,13 @@ def test_windows_halve_from_a_third_of_the_steps() -> None:
 @pytest.mark.parametrize("steps", [20, 67, 300])
 def test_rises_and_falls_without_a_trend_stay_small(steps: int) -> None:
     rises = sorted(largest_rise(line(0, 0, steps, 1, seed), 0.0) for seed in range(200))
-    dropped = sorted(max(falls(line(0, 0, steps, 1, seed))).errors for seed in range(200))
+    dropped = sorted(max(find_falls(line(0, 0, steps, 1, seed))).errors for seed in range(200))
     assert rises[197] < 3.5  # 99 %
     assert dropped[189] < 5.0
     assert largest_rise(line(0, 3, steps, 0.5), 0.0) > 3.5
-    assert max(falls(line(3, 0, steps, 0.5))).errors > 5.0
+    assert max(find_falls(line(3, 0, steps, 0.5))).errors > 5.0
 
 
 def test_stretches_are_separated() -> None:
     marks = [(n, n in {2, 5, 6, 7, 9}) for n in range(1, 11)]
-    assert stretches(marks) == [(3, 5, 7), (1, 2, 2), (1, 9, 9)]
+    assert find_stretches(marks) == [(3, 5, 7), (1, 2, 2), (1, 9, 9)]

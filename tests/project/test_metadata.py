@@ -94,7 +94,7 @@ def test_errors_give_the_address_of_their_entry(
     installed.mkdir()
     (installed / "METADATA").write_bytes(found.wheel)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    monkeypatch.setattr(error_classes, "_documentation", error_classes._documentation.__wrapped__)
+    monkeypatch.setattr(error_classes, "_documentation_address", error_classes._documentation_address.__wrapped__)
     folder = f"{REPOSITORY}/blob/v{__version__}/docs" if built == "known" else "docs"
     assert errors.RateLimitError("…").help == f"{folder}/troubleshooting.md#ratelimiterror"
     assert errors.RateLimitError.help == errors.RateLimitError("…").help

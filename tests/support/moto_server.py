@@ -17,7 +17,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from bedrock_rft._auth.aws_credentials import chain
+from bedrock_rft._auth.aws_credentials import credential_chain
 from support.quick_aws import shared_client
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -38,7 +38,7 @@ class Aws:
 
     def client(self, service: str) -> Any:
         """Return a botocore client, created by the package."""
-        return shared_client(service, region=self.region, credentials=chain(None))
+        return shared_client(service, region=self.region, credentials=credential_chain(None))
 
 
 def signed_for(environ: dict[str, Any]) -> str:

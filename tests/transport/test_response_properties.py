@@ -290,7 +290,7 @@ def test_an_address_is_safe_or_is_refused(url: str) -> None:
         return
     assert endpoint.base_url(found, "base_url") == found
     assert "@" not in found
-    assert found.startswith("https://") or endpoint.is_loopback(endpoint._host(found))
+    assert found.startswith("https://") or endpoint.is_loopback(endpoint._host_name(found))
 
 
 # Streams, as `client.openai` reads them

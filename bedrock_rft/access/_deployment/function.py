@@ -126,7 +126,7 @@ def find_function(account: Account, name: str, *, versions: bool = True) -> Func
     if response is None:
         return None
     settings, tags = response["Configuration"], response.get("Tags")
-    del response  # it holds a signed URL of the code
+    del response  # the response holds a signed URL of the code
     if not tags:  # GetFunction leaves out tags that the caller may not see; ListTags fails with a reason
         tags = account.call_when_ready("lambda", "ListTags", Resource=account.function_arn(name)).get("Tags", {})
     versions_found = (
@@ -148,7 +148,7 @@ def newest_version(account: Account, name: str) -> LambdaArn:
 
 
 def deployed_functions(account: Account, used_arns: Collection[str]) -> list[tuple[str, Mapping[str, Any]]]:
-    """Return the name and the settings of each function of a deployment; `used` are ARNs of functions that jobs use."""
+    """Return the name and the settings of each function of a deployment; jobs use those in `used_arns`."""
     # Read the tags only of these functions and of those with the role of a deployment: there may be thousands of
     # others.
     names = {arn.split(":")[6] for arn in used_arns if arn.count(":") >= 6}  # noqa: PLR2004 - the parts of an ARN
@@ -156,7 +156,9 @@ def deployed_functions(account: Account, used_arns: Collection[str]) -> list[tup
     for each in account.list_all("lambda", "ListFunctions", "Functions"):
         if ROLE_PATH not in str(each.get("Role", "")) and each.get("FunctionName") not in names:
             continue
-        response = account.get_or_none("lambda", "ListTags", Resource=each["FunctionArn"]) or {}  # it may be gone
+        response = (
+            account.get_or_none("lambda", "ListTags", Resource=each["FunctionArn"]) or {}
+        )  # the function may be gone
         tags = response.get("Tags", {})
         if tags.get(MANAGED) == "reward":
             functions.append((str(tags.get(OWNER) or each.get("FunctionName")), each))

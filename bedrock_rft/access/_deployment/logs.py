@@ -159,13 +159,13 @@ class _Tally:
                 return
             status = _STATUS.search(text)
             values = {name: float(value) for name, value in _FIELD.findall(text)}
-            self._report(match[2], values, *(status.groups() if status else (None, None)))
+            self._add_report(match[2], values, *(status.groups() if status else (None, None)))
         elif match := _TIMEOUT_LINE.search(text):
-            self._time_out(match[1], float(match[2]))
+            self._add_timeout(match[1], float(match[2]))
         elif match := _EXIT_LINE.match(text):
             self.failed.setdefault(match[1], "Runtime.ExitError")
         elif _TRACEBACK in text and (match := _ERROR_LINE.search(text)):
-            self._fail(line.stream, match[1])
+            self._add_failure(line.stream, match[1])
         elif text.startswith("INIT_REPORT") and "Status: timeout" in text:
             self.slow_start = True
 
@@ -179,7 +179,7 @@ class _Tally:
             elif content.get("type") == "platform.report":
                 metrics = cast("Mapping[str, float]", fields.get("metrics") or {})
                 values = {name: float(metrics[key]) for key, name in _REPORT_NAMES.items() if key in metrics}
-                self._report(request, values, status, fields.get("errorType"))
+                self._add_report(request, values, status, fields.get("errorType"))
             elif content.get("type") == "platform.initReport" and status == "timeout":
                 self.slow_start = True
         # An error that the runtime wrote; older runtimes write `log_level`.
@@ -190,21 +190,23 @@ class _Tally:
         ):
             self.failed[str(content.get("requestId") or self.current.get(stream, stream))] = str(content["errorType"])
         elif match := _TIMEOUT_LINE.search(str(content.get("message", ""))):
-            self._time_out(match[1], float(match[2]))
+            self._add_timeout(match[1], float(match[2]))
 
-    def _report(self, request: str, values: Mapping[str, float], status: str | None, error_type: str | None) -> None:
+    def _add_report(
+        self, request: str, values: Mapping[str, float], status: str | None, error_type: str | None
+    ) -> None:
         if not all(map(math.isfinite, values.values())):
             return
         self.reports.append(values)
         if status == "timeout":
-            self._time_out(request, None)
+            self._add_timeout(request, None)
         elif status not in (None, "success"):
             self.failed[request] = str(error_type or self.failed.get(request, "unknown"))
 
-    def _fail(self, stream: str, error_type: str) -> None:
+    def _add_failure(self, stream: str, error_type: str) -> None:
         self.failed[self.current.get(stream, stream)] = error_type
 
-    def _time_out(self, request: str, limit: float | None) -> None:
+    def _add_timeout(self, request: str, limit: float | None) -> None:
         self.timed_out.add(request)
         self.limit = limit or self.limit
 

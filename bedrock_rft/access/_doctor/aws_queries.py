@@ -210,10 +210,10 @@ def simulate(
     if isinstance(response, QueryFailure):
         return response
     results = {str(result.get("EvalActionName")): result for result in response.get("EvaluationResults", ())}
-    return tuple(_decision(action, resource, results.get(action)) for action in actions)
+    return tuple(_read_decision(action, resource, results.get(action)) for action in actions)
 
 
-def _decision(action: str, resource: str, result: Mapping[str, Any] | None) -> Decision:
+def _read_decision(action: str, resource: str, result: Mapping[str, Any] | None) -> Decision:
     if result is None:
         return Decision(action, resource, "unknown", "the simulation has no result for this action")
     missing_keys = [sanitize_line(str(key), 60) for key in result.get("MissingContextValues", ())]

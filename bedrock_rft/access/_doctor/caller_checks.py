@@ -99,7 +99,7 @@ def check_permissions(
         yield unknown_permissions_finding(policy, f"the ARN of the role is not known: {principal}", remedy)
         return
     simulation = _Simulation(query, principal, context, models)
-    targets = [_resources(statement, reward) for statement in policy.statement]
+    targets = [_requested_resources(statement, reward) for statement in policy.statement]
     decisions: list[Decision] = []
     for resource in dict.fromkeys(resource for resources in targets for resource in resources):
         actions = [
@@ -122,7 +122,7 @@ def check_permissions(
             yield from _statement_findings(simulation, statement, decided)
 
 
-def _resources(statement: Statement, reward: LambdaArn | None) -> tuple[str, ...]:
+def _requested_resources(statement: Statement, reward: LambdaArn | None) -> tuple[str, ...]:
     """Return the resources of a statement as requests name them: the function with the job's own qualifier."""
     return (str(reward),) if _INVOKE in statement.action and reward is not None else statement.resource
 

@@ -41,7 +41,7 @@ def check_identity(identity: Identity) -> Iterator[Finding]:
 
 
 def check_key(key: ApiKey, now: datetime, remedy: str = "") -> Iterator[Finding]:
-    """Check the kind and the expiry of an API key that can be sent: it has not expired, and is for the region."""
+    """Check the kind and the expiry of an API key that has not expired and is for the client's region."""
     if key.kind == "long-term":
         reason = (
             "the default policy of long-term keys does not allow creating files or jobs, and a leaked key stays valid "

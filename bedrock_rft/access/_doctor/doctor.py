@@ -37,7 +37,7 @@ _NO_ACCOUNT = "0" * 12
 
 
 class _Client(Protocol):
-    """`Client`; this layer does not know the class."""
+    """The parts of `Client` that are used here, because this layer must not import the class."""
 
     @property
     def identity(self) -> Identity: ...
@@ -46,7 +46,7 @@ class _Client(Protocol):
 
 
 class _AsyncClient(Protocol):
-    """`AsyncClient`."""
+    """The parts of `AsyncClient` that are used here."""
 
     @property
     def identity(self) -> Identity: ...

@@ -217,7 +217,7 @@ _OUTBOUND = ("NatGatewayId", "TransitGatewayId", "NetworkInterfaceId", "Instance
 
 
 def check_function_url(query: AwsQuery, arn: LambdaArn) -> Iterator[Finding]:
-    """Check that a function URL, if there is one, needs authentication. A URL belongs to the function or an alias."""
+    """Check that no function URL works without authentication. A URL belongs to the function or an alias."""
     bare, _ = function_arns(arn)
     alias = arn.qualifier if is_published(arn) and not str(arn.qualifier).isdigit() else None
     for qualifier in (None, alias) if alias else (None,):

@@ -102,7 +102,7 @@ def check_role_permissions(
         code = f"role_{statement.sid}".lower()
         decisions: list[Decision] = []
         profile_failure: QueryFailure | None = None
-        for resource, context in _requests(query, statement, arn.region):
+        for resource, context in _allowed_requests(query, statement, arn.region):
             if isinstance(resource, QueryFailure):
                 profile_failure = resource
                 continue
@@ -121,7 +121,7 @@ def check_role_permissions(
         yield finding
 
 
-def _requests(
+def _allowed_requests(
     query: AwsQuery, statement: Statement, region: str
 ) -> Iterator[tuple[str | QueryFailure, Mapping[str, str]]]:
     """Yield the resource and the context of each request that a statement allows."""

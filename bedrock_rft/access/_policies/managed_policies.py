@@ -35,7 +35,7 @@ class ManagedPolicy(ShortRepr):
         return any(fnmatchcase(action.lower(), pattern.lower()) for pattern in self.allows)
 
     def missing(self, actions: Sequence[str] = (*FILES, *JOBS, INFERENCE, *MODELS)) -> tuple[str, ...]:
-        """Return the actions that the policy does not allow. Default: of the actions of `caller_policy`."""
+        """Return those of the actions, by default of `caller_policy`, that the policy does not allow."""
         return tuple(action for action in actions if not self.does_allow(action))
 
     def __str__(self) -> str:

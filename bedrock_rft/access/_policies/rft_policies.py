@@ -93,7 +93,7 @@ def invoke_policy(reward: str) -> Policy:
 def watcher_policy(
     region: str, account: str, *, project: str | None = None, api_key: bool | Literal["short-term"] = False
 ) -> Policy:
-    """Return a read-only policy: jobs with their events and checkpoints, and names of files and models.
+    """Return a read-only policy for jobs with their events and checkpoints, and for the names of files and models.
 
     The policy leaves out `GetFile`, which also reads the content of files.
 
@@ -163,7 +163,7 @@ def doctor_policy(
 def execution_policy(
     reward: str, *, judges: Sequence[str] = (), record: str | None = None, kms_key: str | None = None
 ) -> Policy:
-    """Return the policy for the reward function's execution role: write its log and rollouts, and invoke its judges.
+    """Return the policy for the reward function's execution role, which writes its log and invokes its judges.
 
     Args:
         reward: ARN of the reward function.
@@ -233,7 +233,10 @@ def deployer_policy(
         ConfigurationError: an argument is invalid.
     """
     roles, functions = (role_arn(role, reward),), function_arns(reward)
-    boundary_actions: Texts = ("iam:CreateRole", "iam:PutRolePolicy")  # these support iam:PermissionsBoundary
+    boundary_actions: Texts = (
+        "iam:CreateRole",
+        "iam:PutRolePolicy",
+    )  # the actions that support iam:PermissionsBoundary
     boundary: Condition = {}
     if permissions_boundary is not None:
         boundary_actions = (*boundary_actions, "iam:PutRolePermissionsBoundary")

@@ -50,7 +50,7 @@ class Message(Strict):
 
     @field_validator("content")
     @classmethod
-    def _text_only(cls, content: str | list[dict[str, Any]] | None) -> str | list[dict[str, Any]] | None:
+    def _require_text(cls, content: str | list[dict[str, Any]] | None) -> str | list[dict[str, Any]] | None:
         if isinstance(content, list) and any(
             part.get("type") not in _TEXT_TYPES or not isinstance(part.get("text"), str) for part in content
         ):
@@ -66,7 +66,7 @@ class Message(Strict):
 
 
 class SamplingOptions(Strict):
-    """Parameters that both routes share. Others are rejected, because they have no effect, unless they mean off."""
+    """Parameters that both routes share. Others are rejected, because they would have no effect."""
 
     model: str
     stream: bool | None = None

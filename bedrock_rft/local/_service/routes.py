@@ -26,7 +26,7 @@ ACTIVE = ("validating_files", "queued", "running")
 _MAX_NAME_CHARS = 1024
 
 
-def _now() -> int:
+def _current_time() -> int:
     return int(time.time())
 
 
@@ -39,7 +39,7 @@ def new_event(message: str, *, level: str = "info", data: dict[str, Any] | None 
     return {
         "id": new_id("ftevent"),
         "object": "fine_tuning.job.event",
-        "created_at": _now(),
+        "created_at": _current_time(),
         "level": level,
         "message": message,
         "type": "message" if data is None else "metrics",
@@ -93,7 +93,7 @@ class Files(_Resource):
             "id": new_id("file"),
             "object": "file",
             "bytes": 0,
-            "created_at": _now(),
+            "created_at": _current_time(),
             "filename": filename,
             "purpose": purpose,
             "status": "processed",
@@ -162,7 +162,7 @@ class Jobs(_Resource):
         payload: dict[str, Any] = {
             "id": new_id("ftjob"),
             "object": "fine_tuning.job",
-            "created_at": _now(),
+            "created_at": _current_time(),
             "finished_at": None,
             "estimated_finish": None,
             "model": body.model,
@@ -206,7 +206,7 @@ class Jobs(_Resource):
         """Handle `POST /fine_tuning/jobs/{id}/cancel`. The job cannot be resumed."""
         with self._store.transaction():
             job_before = self._get("job", job)
-            payload = self._store.update_job(job, expect=ACTIVE, status="cancelled", finished_at=_now())
+            payload = self._store.update_job(job, expect=ACTIVE, status="cancelled", finished_at=_current_time())
             if payload is None:
                 message = f"The job '{job}' cannot be cancelled: it is already {job_before['status']}."
                 raise ServiceError(400, message, code="job_not_active")
@@ -230,19 +230,19 @@ class Models(_Resource):
 
     def list(self, _: Request) -> Response:
         """Handle `GET /models`."""
-        base = [_model(name, 0, name.partition(".")[0]) for name in sorted(KNOWN_MODELS)]
-        tuned = [_model(name, created, "local-service") for name, created in self._store.tuned_models()]
+        base = [_model_object(name, 0, name.partition(".")[0]) for name in sorted(KNOWN_MODELS)]
+        tuned = [_model_object(name, created, "local-service") for name, created in self._store.tuned_models()]
         return list_response(Page(base + tuned, has_more=False))
 
     def retrieve(self, _: Request, model: str) -> Response:
         """Handle `GET /models/{id}`, also for checkpoints."""
         if is_base_model(model):
-            return json_response(_model(model, 0, model.partition(".")[0]))
+            return json_response(_model_object(model, 0, model.partition(".")[0]))
         stored_model = self._store.find_model(model)
         if stored_model is None:
             raise ServiceError(404, f"There is no model '{model[:200]}'.", code="model_not_found", param="model")
-        return json_response(_model(model, stored_model.created, "local-service"))
+        return json_response(_model_object(model, stored_model.created, "local-service"))
 
 
-def _model(name: str, created: int, owner: str) -> dict[str, Any]:
+def _model_object(name: str, created: int, owner: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": created, "owned_by": owner}

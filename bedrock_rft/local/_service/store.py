@@ -1,4 +1,4 @@
-"""Storage of the local service: one SQLite file, and uploaded files next to it under generated names.
+"""The storage of the local service: a SQLite file, and uploaded files under generated names.
 
 Everything that the service lists (files, jobs, events, checkpoints) is a row of one table with the JSON that it
 returns, so all lists are paged in the same way. One connection serves all threads, under one lock; a second process is

@@ -50,14 +50,14 @@ def read_records(chunks: Iterable[bytes], *, minimum: int = 100, maximum: int = 
     """Read a training file from chunks of its bytes. Raise `InvalidFileError` for the first error."""
     check = DatasetCheck("file", limits=Limits(min_records=minimum, max_records=maximum), limit=1)
     records: list[Record] = []
-    for line in _check_lines(chunks, check):
+    for line in _iterate_checked_lines(chunks, check):
         if line.strip() and len(records) <= maximum and (record := _parse_record(len(records), line)) is not None:
             records.append(record)
     _raise_for_errors(check.finish())
     return records
 
 
-def _check_lines(chunks: Iterable[bytes], check: DatasetCheck) -> Iterator[bytes]:
+def _iterate_checked_lines(chunks: Iterable[bytes], check: DatasetCheck) -> Iterator[bytes]:
     """Yield the lines of a file, and pass its bytes to a check."""
     pending: list[bytes] = []
     for chunk in chunks:

@@ -187,8 +187,8 @@ def candidates(records: Sequence[Record], index: int, gold: Gold | None = None) 
     # Wrong answers are right answers of other records. A record without a reference has no right answer. `gold` adds a
     # right and a wrong answer.
     full, final = _reference_answer(records[index])
-    options = _render("right", [(full, final)]) if final else []
-    options += _render("wrong", _wrong_answers(records, index, final))
+    options = _render_candidates("right", [(full, final)]) if final else []
+    options += _render_candidates("wrong", _wrong_answers(records, index, final))
     options += _gold_candidates(records, index, gold) if gold is not None else []
     half = full[: len(full) // 2] if len(full) > _MAX_SHORT_CHARS else _OPENING
     return [*options, Candidate("empty", ""), Candidate("truncated", half), Candidate("rambling", _RAMBLING)]
@@ -227,7 +227,7 @@ def count_tokens(text: str) -> int:
     return len(_TOKEN.findall(text))
 
 
-def _render(kind: str, answers: Sequence[tuple[str, str]]) -> list[Candidate]:
+def _render_candidates(kind: str, answers: Sequence[tuple[str, str]]) -> list[Candidate]:
     if not answers:
         return []
     texts = {"verbatim": answers[0][0]}
@@ -255,13 +255,13 @@ def _reference_answer(record: Record) -> tuple[str, str]:
     if isinstance(value, dict):
         fields = cast("dict[str, Any]", value)
         if list(fields) == ["text"]:
-            return _full_and_final(fields["text"])
+            return _split_final_answer(fields["text"])
         inner = next((fields[name] for name in _ANSWER_FIELDS if fields.get(name) is not None), None)
-        return _encode(fields), _encode(fields) if inner is None else _full_and_final(inner)[1]
-    return _full_and_final(value)
+        return _encode(fields), _encode(fields) if inner is None else _split_final_answer(inner)[1]
+    return _split_final_answer(value)
 
 
-def _full_and_final(value: object) -> tuple[str, str]:
+def _split_final_answer(value: object) -> tuple[str, str]:
     text = _encode(value)
     return text, _final_answer(text) if isinstance(value, str) else text
 

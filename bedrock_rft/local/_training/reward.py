@@ -1,4 +1,4 @@
-"""Invoke the user's reward function as the service does: batches of rollouts in, one score for each out.
+"""Invoke the user's reward function as the service does: it gets batches of rollouts, and returns a score for each.
 
 How the service handles an invalid result is not known, so every invalid result is an error here.
 """

@@ -80,13 +80,15 @@ class Trainer:
         """Take step `number`, which counts from 1, and return its metrics. If the reward fails, the policy stays."""
         # Entropy is in nats per answer, lengths are in tokens. Metrics are means over the rollouts before the update.
         size = self._group_size
-        groups, scores, lengths = self._sample(self._records, self._batch(number), size, f"step-{number}")
-        advantages = [_advantages(scores[index * size : (index + 1) * size]) for index in range(len(groups))]
+        groups, scores, lengths = self._sample(self._records, self._batch_indices(number), size, f"step-{number}")
+        advantages = [_group_advantages(scores[index * size : (index + 1) * size]) for index in range(len(groups))]
         metrics: dict[str, float | int] = {
             "step": number,
             "total_steps": self.total_steps,
             "critic_rewards_mean": _mean(scores),
-            "actor_pg_loss": _mean([_loss(group, values) for group, values in zip(groups, advantages, strict=True)]),
+            "actor_pg_loss": _mean(
+                [_group_loss(group, values) for group, values in zip(groups, advantages, strict=True)]
+            ),
             "actor_entropy": _mean([entropy(group.probabilities) for group in groups]),
             "actor_grad_norm": self._update(groups, advantages),
             "critic_advantages_mean": _mean([value for values in advantages for value in values]),
@@ -102,7 +104,7 @@ class Trainer:
         if not self._validation:
             return {}
         # Use the same prompts every time, so that the means can be compared.
-        indices = self._generator("validation").sample(
+        indices = self._create_generator("validation").sample(
             range(len(self._validation)), min(_MAX_VALIDATION_PROMPTS, len(self._validation))
         )
         _, scores, lengths = self._sample(self._validation, indices, 1, f"validation-{self.done}")
@@ -118,14 +120,14 @@ class Trainer:
         """Continue from a state of a run with the same arguments."""
         self._policy, self.done = Policy.load(state), json.loads(state)["step"]
 
-    def _generator(self, purpose: str) -> random.Random:
+    def _create_generator(self, purpose: str) -> random.Random:
         return random.Random(f"{self._seed}: {purpose}")  # noqa: S311 - no secret depends on it
 
-    def _batch(self, number: int) -> list[int]:
+    def _batch_indices(self, number: int) -> list[int]:
         epoch, index = divmod(number - 1, self._steps_per_epoch)
         if self._order[0] != epoch:
             order = list(range(len(self._records)))
-            self._generator(f"epoch {epoch}").shuffle(order)
+            self._create_generator(f"epoch {epoch}").shuffle(order)
             self._order = epoch, order
         return self._order[1][index * self._batch_size : (index + 1) * self._batch_size]
 
@@ -133,7 +135,7 @@ class Trainer:
         self, records: Sequence[Record], indices: Sequence[int], size: int, purpose: str
     ) -> tuple[list[_Group], list[float], list[int]]:
         """Sample answers to some prompts; return the groups, and the score and the length in tokens of each answer."""
-        generator = self._generator(purpose.replace("-", " "))
+        generator = self._create_generator(purpose.replace("-", " "))
         groups: list[_Group] = []
         for index in indices:
             options = candidates(records, index, self._gold)
@@ -160,7 +162,7 @@ class Trainer:
         return math.sqrt(squares)
 
 
-def _advantages(scores: Sequence[float]) -> list[float]:
+def _group_advantages(scores: Sequence[float]) -> list[float]:
     """Return the distance of each score from its group's mean, in sample standard deviations, as TRL computes it."""
     # Return exact zeros for equal scores, because their mean may differ from them in the last digit.
     if min(scores) == max(scores):
@@ -180,7 +182,7 @@ def _logit_gradients(group: _Group, advantages: Sequence[float]) -> dict[int, fl
     return slopes
 
 
-def _loss(group: _Group, advantages: Sequence[float]) -> float:
+def _group_loss(group: _Group, advantages: Sequence[float]) -> float:
     pairs = zip(group.chosen, advantages, strict=True)
     return _mean([-advantage * math.log(group.probabilities[position]) for position, advantage in pairs])
 

@@ -68,7 +68,9 @@ class Plain(View):
         if change.status is not None or change.steps:
             self._print(clip(f"{_format_time(None)} {_summary(state)}"))
         if self._new_cost(state, change):
-            for line in wrap(words.money(state, time.time()), indent=" " * _TIME_WIDTH, further=" " * _TIME_WIDTH):
+            for line in wrap(
+                words.cost_text(state, time.time()), indent=" " * _TIME_WIDTH, next_indent=" " * _TIME_WIDTH
+            ):
                 self._print(line)
         self._show_rollouts(state)
         for alarm in change.alarms:

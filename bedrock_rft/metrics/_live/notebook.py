@@ -66,7 +66,7 @@ def panel(state: State, now: float) -> str:
     )
     parts = [
         _row([f"<b>{escape_html(job.id)}</b>", escape_html(job.status), model, *words.progress(state, now)]),
-        _row([escape_html(words.money(state, now))]),
+        _row([escape_html(words.cost_text(state, now))]),
         f"<div class='b'><div style='width:{width:.1f}%'></div></div>" if width is not None else "",
         _row(values),
         charts([("", state.metrics)]) if state.metrics else "",

@@ -33,7 +33,7 @@ class Change:
     """Changes since the previous poll."""
 
     job: Job
-    status: str | None = None  # if it has changed
+    status: str | None = None  # the new status, if it has changed
     steps: tuple[StepMetrics, ...] = ()  # in the order of their events
     messages: tuple[Event, ...] = ()  # events without metrics
     checkpoints: tuple[Checkpoint, ...] = ()

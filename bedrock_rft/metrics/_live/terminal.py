@@ -58,7 +58,7 @@ class Terminal(View):
     def show(self, state: State, change: Change) -> None:
         """Draw the current state."""
         del change
-        self._state, self._table = state, self._metrics(state)  # only the time changes between polls
+        self._state, self._table = state, self._metrics_table(state)  # only the time changes between polls
         if not self._open:
             self._open = True
             self._live.start()
@@ -78,32 +78,32 @@ class Terminal(View):
 
     def _render(self) -> Group:
         state = self._state
-        parts: list[RenderableType] = [self._head(state), self._progress(state)]
+        parts: list[RenderableType] = [self._head_line(state), self._progress_line(state)]
         if state.metrics:
             parts.append(self._table)
-        if money := words.money(state, time.time()):
-            parts += [Text(line, style="dim") for line in wrap(money, indent="", further="  ")]
+        if money := words.cost_text(state, time.time()):
+            parts += [Text(line, style="dim") for line in wrap(money, indent="", next_indent="  ")]
         steps = sorted(one.step_number for one in state.metrics.checkpoints if one.step_number is not None)
         if steps:
-            parts.append(_line(f"checkpoints  {', '.join(f'{step:,}' for step in steps)}"))
+            parts.append(_text_line(f"checkpoints  {', '.join(f'{step:,}' for step in steps)}"))
         for result, texts in words.rollout_lines(state):
-            parts.append(_line(result, "cyan"))
-            parts += [_line(f"  {text}", "dim" if place == 0 else "") for place, text in enumerate(texts)]
-        parts += [_line(f"  {words.format_event(event)}", "dim") for event in state.messages]
+            parts.append(_text_line(result, "cyan"))
+            parts += [_text_line(f"  {text}", "dim" if place == 0 else "") for place, text in enumerate(texts)]
+        parts += [_text_line(f"  {words.format_event(event)}", "dim") for event in state.messages]
         for alarm in (*state.limits, *state.alarms):
             colour = "red" if alarm.level == "error" else "yellow"
             parts += [Text(line, style=colour) for line in wrap(f"{alarm.level}: {alarm}")]
         return Group(*parts)
 
-    def _head(self, state: State) -> Text:
+    def _head_line(self, state: State) -> Text:
         job = state.job
-        head = _line(sanitize_line(job.id, 60), "bold")
+        head = _text_line(sanitize_line(job.id, 60), "bold")
         head.append(f"  {sanitize_line(job.status, 30)}", style=_STYLES.get(job.status, "bold"))
         return head.append(f"  {sanitize_line(job.fine_tuned_model or job.model, 100)}", style="dim")
 
-    def _progress(self, state: State) -> Text:
+    def _progress_line(self, state: State) -> Text:
         step, total = state.step, state.metrics.total_steps
-        line = _line()
+        line = _text_line()
         if step is not None and total:
             full = min(_BAR, _BAR * step // total)
             line.append(("━" if self._bars else "=") * full, style="cyan")
@@ -111,7 +111,7 @@ class Terminal(View):
         parts = words.progress(state, time.time())
         return line.append("  ".join(parts if step is not None else ["no steps yet", *parts]))
 
-    def _metrics(self, state: State) -> Table:
+    def _metrics_table(self, state: State) -> Table:
         table = Table.grid(padding=(0, 2))
         table.add_column(no_wrap=True, max_width=24)
         table.add_column(justify="right", no_wrap=True)
@@ -123,5 +123,5 @@ class Terminal(View):
         return table
 
 
-def _line(text: str = "", style: str = "") -> Text:
+def _text_line(text: str = "", style: str = "") -> Text:
     return Text(text, style=style, no_wrap=True, overflow="ellipsis")

@@ -32,7 +32,7 @@ def progress(state: State, now: float) -> list[str]:
     return parts + [f"{format_duration(seconds)} {end}" for seconds, end in times if seconds is not None]
 
 
-def money(state: State, now: float) -> str:
+def cost_text(state: State, now: float) -> str:
     """Return the cost so far and at the end, with the part that is unknown, or "" if no cost is known."""
     cost = state.cost(now)
     if cost is None or not cost.summary:
