@@ -60,7 +60,8 @@ def list_files(purpose: str | None, limit: int | None) -> None:
     """List the files."""
     with open_client() as client:
         found = client.files.list(purpose=purpose, limit=min(limit, 100) if limit else None)
-        show_list(first(found, limit), _COLUMNS, empty="There are no files.")
+        which = f" with the purpose '{purpose}'" if purpose else ""
+        show_list(first(found, limit), _COLUMNS, empty=f"There are no files{which}.")
 
 
 @files.command("get", shape=_FILE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
@@ -96,10 +96,28 @@ def list_jobs(status: str | None, model: str | None, limit: int | None) -> None:
     """List the jobs, newest first."""
     with open_client() as client:
         page = min(limit, _LARGEST_PAGE) if limit and not (status or model) else None
-        found = (
-            job for job in client.jobs.list(limit=page) if status in {None, job.status} and model in {None, job.model}
-        )
-        show_list(first(found, limit), _COLUMNS, empty="There are no jobs.")
+        seen = list[Any]()
+
+        def read() -> Iterator[Any]:
+            for job in client.jobs.list(limit=page):
+                seen.append(job)
+                if status in {None, job.status} and model in {None, job.model}:
+                    yield job
+
+        show_list(first(read(), limit), _COLUMNS, empty=lambda: _describe_no_match(seen, status, model))
+
+
+def _describe_no_match(seen: Sequence[Any], status: str | None, model: str | None) -> str:
+    """Say which of the filters no job matches, and the values that occur."""
+    if not seen:
+        return "There are no jobs."
+    wanted = [f"{name} '{value}'" for name, value in (("status", status), ("model", model)) if value is not None]
+    occur = [
+        f"{name}: {', '.join(sorted({sanitize_line(getattr(job, attribute), 100) for job in seen}))}"
+        for name, attribute, value in (("Statuses", "status", status), ("Models", "model", model))
+        if value is not None
+    ]
+    return f"No job of {len(seen):,} has the {sanitize_line(' and the '.join(wanted), 300)}. {'. '.join(occur)}."
 
 
 @jobs.command("get", shape=JOB)

@@ -80,7 +80,12 @@ def first(items: Iterable[T], limit: int | None) -> Iterator[T]:
 
 
 def show_list(
-    items: Iterable[Any], columns: Columns, *, key: str = "id", empty: str = "none", actions: bool = False
+    items: Iterable[Any],
+    columns: Columns,
+    *,
+    key: str = "id",
+    empty: str | Callable[[], str] = "none",
+    actions: bool = False,
 ) -> list[Any]:
     """Print items as rows of a table, or one by one as they arrive, and return them; `-o quiet` prints the `key`."""
     # With `actions`, earlier results are shown even if a later action fails. `empty` goes to standard error.
@@ -108,13 +113,13 @@ def _show_as_they_arrive(items: Iterable[Any], columns: Columns, key: str, form:
             print_text(_csv_line(_cell(value(item)) for value in columns.values()))
 
 
-def _show_all(seen: list[Any], columns: Columns, form: str, empty: str) -> None:
+def _show_all(seen: list[Any], columns: Columns, form: str, empty: str | Callable[[], str]) -> None:
     if form == "json":
         print_text(_dump([to_json(item) for item in seen], indent=2))
     elif form == "table" and seen:
         print_text(_table(columns, [[_cell(value(item)) for value in columns.values()] for item in seen]))
     elif form == "table":
-        note(empty)
+        note(empty if isinstance(empty, str) else empty())
 
 
 def show_one(item: Any, fields: Columns, *, key: str = "id") -> None:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import sys
 import urllib.error
 import urllib.request
@@ -118,6 +119,19 @@ def test_jobs(finished_job: str, client: Client) -> None:
     assert watched.code == 0
     assert {line[:4] for line in watched.out.splitlines()} == {"[1] ", "[2] "}
     assert command("jobs", "find", "nobody").code == 1
+
+
+def test_filters_that_no_job_matches_name_the_values_that_occur(finished_job: str, service: LocalService) -> None:
+    assert service.region
+    assert finished_job in command("jobs", "list", "--status", "succeeded", "--model", "openai.gpt-oss-20b").out
+    done = command("jobs", "list", "--status", "foo", "--model", "bar")
+    assert (done.code, done.out) == (0, "")
+    assert re.fullmatch(
+        r"No job of \d+ has the status 'foo' and the model 'bar'\. Statuses: (\w+, )*succeeded\. "
+        r"Models: openai.gpt-oss-20b.*\.\n",
+        done.err,
+    )
+    assert command("files", "list", "--purpose", "foo").err == "There are no files with the purpose 'foo'.\n"
 
 
 def test_reward(tmp_path: Path, service: LocalService) -> None:

@@ -76,6 +76,7 @@ def test_without_a_recording_nothing_of_it_is_packaged(file: str) -> None:
     ("name", "record", "reason"),
     [
         ("grades.py:grade", "s3://B", "record: location is 's3://B'"),
+        ("grades.py:grade", "folder", "record is the folder folder, and files that a function writes in Lambda"),
         ("lambda_function.py:records", "s3://rollouts", "is the entry point itself"),
     ],
 )

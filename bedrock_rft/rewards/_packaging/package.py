@@ -92,7 +92,13 @@ def package(
             message has its name.
     """
     _check_settings(runtime, architecture, {"requirements": requirements, "allow": allow})
-    sources = _collect_sources(reward, resolve_record(record))
+    log = resolve_record(record)
+    if log is not None and log.bucket is None:
+        raise ConfigurationError(
+            f"record is the folder {sanitize_line(log.location, 200)}, and files that a function writes in Lambda are "
+            "lost. Pass s3://bucket/prefix."
+        )
+    sources = _collect_sources(reward, log)
     own = {**sources.files}
     for name, content in _included(include).items():
         if name.casefold() in {known.casefold() for known in own}:
