@@ -113,11 +113,12 @@ def _describe_no_match(seen: Sequence[Any], status: str | None, model: str | Non
         return "There are no jobs."
     wanted = [f"{name} '{value}'" for name, value in (("status", status), ("model", model)) if value is not None]
     occur = [
-        f"{name}: {', '.join(sorted({sanitize_line(getattr(job, attribute), 100) for job in seen}))}"
-        for name, attribute, value in (("Statuses", "status", status), ("Models", "model", model))
+        f"{name} {', '.join(sorted({sanitize_line(getattr(job, name), 100) for job in seen}))}"
+        for name, value in (("status", status), ("model", model))
         if value is not None
     ]
-    return f"No job of {len(seen):,} has the {sanitize_line(' and the '.join(wanted), 300)}. {'. '.join(occur)}."
+    others = f"The {len(seen):,} jobs have" if len(seen) > 1 else "The only job has"
+    return f"No job has the {sanitize_line(' and the '.join(wanted), 300)}. {others} {'; '.join(occur)}."
 
 
 @jobs.command("get", shape=JOB)
@@ -177,12 +178,12 @@ def wait(job_ids: tuple[str, ...], timeout: float | None, poll_interval: float) 
     _print_how_to_resume("wait", job_ids)
     from bedrock_rft.errors import WaitTimeoutError
 
-    end = None if timeout is None else time.monotonic() + timeout
     ended: list[Any] = []
     late: list[WaitTimeoutError] = []
     with open_client() as client:
+        begun = time.monotonic()
         for job in job_ids:
-            left = None if end is None else max(0.001, end - time.monotonic())
+            left = None if timeout is None else max(0.001, timeout - round(time.monotonic() - begun, 1))
             try:
                 ended.append(client.jobs.wait(job, timeout=left, poll_interval=poll_interval, raise_on_failure=False))
             except WaitTimeoutError as error:
@@ -361,7 +362,7 @@ def checkpoints(job: str) -> None:
 
 def _time_and_money(client: Any, job: Any) -> Columns:
     """Return the fields that need the events of a job; none if they cannot be read."""
-    from bedrock_rft.costs._ranges import format_hours
+    from bedrock_rft.costs._ranges import Range, format_hours
     from bedrock_rft.errors import BedrockRFTError
 
     try:
@@ -370,7 +371,7 @@ def _time_and_money(client: Any, job: Any) -> Columns:
         warn(f"The time and cost of the job could not be read: {error}")
         return {}
     return {
-        "elapsed": lambda _: f"{found.elapsed:.2f} hours" if found.elapsed is not None else None,
+        "elapsed": lambda _: format_hours(Range.of(found.elapsed, "elapsed")) if found.elapsed is not None else None,
         "remaining": lambda _: format_hours(found.remaining) if found.remaining and found.remaining.high else None,
         "money": lambda _: f"{found.summary}; billing is not published, see: jobs cost" if found.summary else None,
         "note": lambda _: found.note,

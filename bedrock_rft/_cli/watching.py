@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -38,8 +39,10 @@ def watch_jobs(
 ) -> tuple[list[Any], list[Any]]:
     """Show jobs until they end. Return the jobs, and the errors of jobs whose time limit passed."""
     from bedrock_rft import trackers as package
-    from bedrock_rft.errors import WaitTimeoutError
+    from bedrock_rft.errors import BedrockRFTWarning, WaitTimeoutError
 
+    if style != "none":  # the view shows the alarms
+        warnings.filterwarnings("ignore", r"Job \S+: (The limit|80 %|The job was not cancelled)", BedrockRFTWarning)
     ended: dict[str, Any] = {}
     late: list[Any] = []
 

@@ -155,7 +155,8 @@ class AsyncMonitoring(AsyncResource):
 
         The view has the status, steps, elapsed and remaining time, cost so far and at the end as ranges, curves, the
         last messages, and alarms if the metrics indicate a problem. As with `wait`, Ctrl-C leaves the job running, and
-        prints how to resume. A job that is watched again is shown from its first step.
+        prints how to resume. If you watch a job again, the view has the messages so far; panels and JSON have
+        all steps, and lines of text have the current step.
 
         Args:
             job: the job or its id.
@@ -239,7 +240,7 @@ class AsyncMonitoring(AsyncResource):
             except BedrockRFTError as error:  # the next poll tries again
                 from bedrock_rft._core.findings import Finding  # slow to import
 
-                remedy = f"client.jobs.cancel({state.job.id!r})"
+                remedy = "The next poll tries again"
                 found.append(Finding("error", "not_cancelled", "The job was not cancelled", str(error), remedy))
         for finding in found:
             warn(f"Job {state.job.id}: {finding}")

@@ -74,7 +74,8 @@ class Cost(JsonReport):
         lines += wrap(f"note: {self.note}") if self.note else []
         if self.elapsed is not None:
             billed = "" if self.note else f"; {format_hours(self.training)} may be billed"
-            lines.append(f"  {self.elapsed:.2f} hours since its creation{billed}")
+            elapsed = format_hours(Range(self.elapsed, self.elapsed))
+            lines.append(f"  {elapsed} since its creation{billed}")
         if self.remaining is not None and self.remaining.high:
             lines.append(f"  {format_hours(self.remaining)} until the last step")
         lines += [line for each in self.basis for line in wrap(sanitize_line(each))]

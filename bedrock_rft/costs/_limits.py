@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from bedrock_rft._core.findings import Finding
@@ -10,6 +11,7 @@ from bedrock_rft.costs._ranges import Range
 from bedrock_rft.errors import ConfigurationError
 
 _NEAR = 0.8
+_JITTER = 1e-6  # of floating-point products: 0.29 * 100 is less than 29
 
 
 class CostLimits:
@@ -55,15 +57,17 @@ class CostLimits:
 
 
 def _finding(state: str, name: str, value: float, limit: float, unit: str, *, cancels: bool) -> Finding:
-    used = f"{value:,.2f} of {limit:,.15g} {unit}, counted from the creation of the job and without rounding"
+    used = f"{_floor(value)} of {limit:,.15g} {unit}, counted from the creation of the job and without rounding"
     if state == "reached":
-        end = (
-            "The job is being cancelled"
-            if cancels
-            else "client.jobs.cancel(job) ends the job; a cancelled job cannot be resumed"
-        )
+        end = "The job is being cancelled" if cancels else "The job continues. A cancelled job cannot be resumed"
         return Finding("error", f"{name}_limit", f"The limit of {limit:,.15g} {unit} is reached", used, end)
     later = "At the limit the job is cancelled" if cancels else "The job is not cancelled at the limit"
     return Finding(
         "warning", f"{name}_near_limit", f"80 % of the limit of {limit:,.15g} {unit} is reached", used, later
     )
+
+
+def _floor(value: float) -> str:
+    """Write a value with two decimals, or with three digits if it is less than 1, never rounded up to a limit."""
+    digits = 2 if value >= 1 or value <= 0 else 2 - math.floor(math.log10(value))
+    return f"{math.floor(value * 10**digits + _JITTER) / 10**digits:,.{digits}f}"

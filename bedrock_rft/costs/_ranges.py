@@ -70,9 +70,11 @@ def format_money(amount: Range, currency: str) -> str:
 
 
 def format_hours(hours: Range) -> str:
-    """Write hours, such as `0.4 to 5.6 hours`."""
-    low, high = f"{hours.low:.1f}", f"{hours.high:.1f}"
-    return f"{low} hours" if low == high else f"{low} to {high} hours"
+    """Write hours, such as `0.4 to 5.6 hours`, or less than 0.1 hours in minutes or seconds."""
+    units = (("hours", 1, 1, 0.1), ("min", 60, 0, 1), ("s", 3600, 0, 0))
+    unit, factor, digits, _ = next(each for each in units if hours.high * each[1] >= each[3])
+    low, high = (f"{value * factor:.{digits}f}" for value in (hours.low, hours.high))
+    return f"{low} {unit}" if low == high else f"{low} to {high} {unit}"
 
 
 def _number(value: float) -> str:

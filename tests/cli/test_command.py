@@ -94,7 +94,8 @@ def test_every_format_of_a_list(service: LocalService, finished_job: str) -> Non
     assert [json.loads(line)["id"] for line in lines.splitlines()] == ids.split()
     assert [row["id"] for row in csv.DictReader(io.StringIO(rows))] == ids.split()
     empty = command("jobs", "list", "--status", "none")
-    assert (empty.code, empty.out, empty.err) == (0, "", "There are no jobs.\n")
+    assert (empty.code, empty.out) == (0, "")
+    assert empty.err.startswith("No job has the status 'none'. The ")
     assert command("jobs", "list", "--status", "none", "-o", "json").json == []
 
 
@@ -230,6 +231,16 @@ def test_a_cancelled_job_exits_with_4_and_a_time_limit_with_124(slow: str) -> No
     assert (cancelled.code, cancelled.json[0]["status"]) == (0, "cancelled")
     assert command("jobs", "wait", slow, slow).code == 4
     assert command("jobs", "watch", slow, slow, "--poll-interval", 0.05).code == 4
+
+
+def test_a_limit_of_watch_is_reported_once_without_python(slow: str) -> None:
+    done = command("jobs", "watch", slow, "--style", "plain", "--max-hours", 1e-9, "--timeout", 0.3)
+    text = " ".join(done.out.split())
+    assert text.count("The limit of 1e-09 hours is reached") == 1
+    assert "The limit" not in done.err
+    assert "client." not in text
+    quiet = command("jobs", "watch", slow, "-o", "quiet", "--max-hours", 1e-9, "--timeout", 0.3)
+    assert " ".join(quiet.err.split()).count("The limit of 1e-09 hours is reached") == 1
 
 
 def test_a_job_that_may_exist_exits_with_5(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,8 +127,8 @@ def test_filters_that_no_job_matches_name_the_values_that_occur(finished_job: st
     done = command("jobs", "list", "--status", "foo", "--model", "bar")
     assert (done.code, done.out) == (0, "")
     assert re.fullmatch(
-        r"No job of \d+ has the status 'foo' and the model 'bar'\. Statuses: (\w+, )*succeeded\. "
-        r"Models: openai.gpt-oss-20b.*\.\n",
+        r"No job has the status 'foo' and the model 'bar'\. The (only job has|\d+ jobs have) "
+        r"status (\w+, )*succeeded; model openai.gpt-oss-20b.*\.\n",
         done.err,
     )
     assert command("files", "list", "--purpose", "foo").err == "There are no files with the purpose 'foo'.\n"

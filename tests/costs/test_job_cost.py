@@ -15,6 +15,7 @@ from bedrock_rft import Client
 from bedrock_rft._core.errors import BedrockRFTWarning
 from bedrock_rft.costs import Cost, Prices, Range
 from bedrock_rft.costs._limits import CostLimits
+from bedrock_rft.costs._ranges import format_hours
 from bedrock_rft.errors import ConfigurationError, JobCancelledError
 from bedrock_rft.local import LocalTransport, Service
 from bedrock_rft.metrics import Metrics, Thresholds, compare
@@ -276,6 +277,23 @@ def test_limits_are_reported_at_80_percent_and_when_reached() -> None:
 def test_a_limit_is_written_exactly() -> None:
     [finding] = CostLimits(None, 1234567.25, "warn").check(cost([], job(), hours=1234568))
     assert "1,234,567.25 hours is reached" in finding.summary
+
+
+@pytest.mark.parametrize(
+    ("hours", "limit", "used"),
+    [(0.000256, 0.0001, "0.000256 of 0.0001 hours"), (0.99999, 1, "0.999 of 1 hours"), (2.5, 2, "2.50 of 2 hours")],
+)
+def test_a_used_amount_is_not_rounded_to_zero_or_to_the_limit(hours: float, limit: float, used: str) -> None:
+    [finding] = CostLimits(None, limit, "warn").check(cost([], job(), hours=hours))
+    assert finding.reason.startswith(used)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [(0.4, 5.6, "0.4 to 5.6 hours"), (0.02, 0.05, "1 to 3 min"), (0.002, 0.005, "7 to 18 s"), (0, 0, "0 s")],
+)
+def test_short_times_are_not_zero_hours(low: float, high: float, text: str) -> None:
+    assert format_hours(Range(low, high)) == text
 
 
 def test_a_limit_without_a_price_is_reported() -> None:

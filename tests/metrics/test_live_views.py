@@ -149,6 +149,19 @@ def test_plain_lines_show_everything_once_in_80_columns() -> None:
     assert "".join(lines).count("word") == 40
 
 
+def test_plain_lines_are_in_the_order_of_time_and_name_a_checkpoint_once() -> None:
+    stream = io.StringIO()
+    told = [message("saved ft:1", created_at=NOW + 1), message("ended", created_at=NOW + 3)]
+    saved = [
+        Checkpoint(id=f"c{step}", step_number=step, fine_tuned_model_checkpoint=f"ft:{step}", created_at=NOW + step)
+        for step in (1, 2)
+    ]
+    state, change = State().with_poll(job(created_at=NOW, status="running"), told, saved, Thresholds())
+    view("plain", stream).show(state, change)
+    lines = [line[9:] for line in stream.getvalue().splitlines()]
+    assert lines[:3] == ["saved ft:1", "checkpoint at step 2: ft:2", "ended"]
+
+
 def test_json_has_one_object_a_line_and_every_step() -> None:
     stream = io.StringIO()
     rows = ill("not_finite")

@@ -59,12 +59,16 @@ class Plain(View):
 
     def show(self, state: State, change: Change) -> None:
         """Write the changes."""
-        for event in change.messages:
-            self._print_with_time(words.format_event(event), event.created_at)
+        texts = [(event.created_at, words.format_event(event)) for event in change.messages]
         for one in change.checkpoints:
-            step = f" at step {one.step_number:,}" if one.step_number is not None else ""
-            model = sanitize_line(one.fine_tuned_model_checkpoint or one.id, 200)
-            self._print_with_time(f"checkpoint{step}: {model}", one.created_at)
+            model = one.fine_tuned_model_checkpoint or one.id
+            if not any(model in event.message for event in change.messages):  # a message may announce it
+                step = f" at step {one.step_number:,}" if one.step_number is not None else ""
+                texts.append((one.created_at, f"checkpoint{step}: {sanitize_line(model, 200)}"))
+        if all(at is not None for at, _ in texts):
+            texts.sort(key=lambda each: each[0] or 0.0)
+        for at, text in texts:
+            self._print_with_time(text, at)
         if change.status is not None or change.steps:
             self._print(clip(f"{_format_time(None)} {_summary(state)}"))
         if self._new_cost(state, change):
