@@ -281,7 +281,7 @@ def _refuse_other_region(
         setting = f"region='{region}'" if region else f"The region from {region_source} is {resolved_region}"
         raise ConfigurationError(
             f"{setting}, but {url_source.rstrip('=')} points to {host}. A signature or key for one region is rejected "
-            "in another. Change one of them."
+            "in another. Change the region or the endpoint."
         )
 
 

@@ -97,7 +97,9 @@ def _convert_rows(
         if keep and detected == "openai-rft":
             record = _drop_fields(fields, "system") | record
         if clashes := siblings.keys() & record.keys():
-            raise DatasetError(f"{place} and its item both have {list_names(sorted(clashes))}. Rename one of them.")
+            raise DatasetError(
+                f"{place} and its item both have {list_names(sorted(clashes))}. Rename one of these fields."
+            )
         yield record | siblings
 
 

@@ -264,7 +264,7 @@ class Difficulty(ShortRepr):
         signal, selected_signal = self.signal(), self.signal(low=0.1, high=0.9)
         rows = [
             ("origin", self.origin),
-            ("answers", f"{samples} to each prompt; one passes if its reward is at least {self.pass_mark:g}"),
+            ("answers", f"{samples} to each prompt; they pass with a reward of at least {self.pass_mark:g}"),
             ("pass rate", f"{self.pass_rate}; never solved {never:,}, always {always:,}"),
             ("reward", f"{rewards}, spread within a prompt {fmean(prompt.spread for prompt in prompts):.3f}"),
             ("signal", _describe_signal(signal)),

@@ -83,7 +83,7 @@ def _reward_trend_finding(
     if not points:
         return Finding("unknown", "reward_missing", "There are no rewards among the metrics")
     if len(points) < thresholds.enough:
-        reason = f"a trend needs at least {thresholds.enough} of them"
+        reason = f"a trend needs at least {thresholds.enough} rewards"
         return Finding("unknown", "reward_trend", f"There are rewards of {len(points)} steps", reason)
     return reward_finding(points, progress, reward_range, thresholds)
 
@@ -117,7 +117,7 @@ def _gradient_finding(points: Points, thresholds: Thresholds) -> Finding:
     evidence = f"{first:.3g} at first, {last:.3g} lately, over {counted}"
     if last >= first * thresholds.gradient_ratio:
         summary = f"The gradient norm has grown {last / first:,.0f}-fold: {evidence}"
-        reason = "training diverges: each step changes the model more than the one before"
+        reason = "training diverges: each step changes the model more than the step before"
         remedy = "Use an earlier checkpoint, and lower learning_rate_multiplier or raise batch_size"
         return Finding("warning", "gradient_grows", summary, reason, remedy)
     spikes = _spikes(logs, thresholds)

@@ -493,7 +493,7 @@ def test_the_permissions_of_a_user_are_checked(aws: Aws, iam: Iam, look: Callabl
     report = look(Credentials(key["AccessKeyId"], key["SecretAccessKey"]))
     assert report.who == "arn:aws:iam::123456789012:user/bob"
     assert report.verdict == "ok", str(report)
-    assert report.facts()[-1] == ("reward", "none given; pass reward= to check one")
+    assert report.facts()[-1] == ("reward", "none given; pass reward= to check a reward")
     assert "SimulatePrincipalPolicy" in iam.asked
 
 

@@ -248,7 +248,7 @@ def _summary_findings(
     function: str, log: LogSummary, ends: tuple[float, float], *, slow_start: bool
 ) -> Iterator[Finding]:
     if not log.invocations:
-        reason = "the log has no REPORT line in this period; it lags behind by seconds"
+        reason = "the log has no REPORT line in this period, and the log lags behind by seconds"
         remedy = "Wait, or read more of the log with since="
         yield Finding("unknown", "no_invocations", f"No invocation of {function} ended", reason, remedy)
         return

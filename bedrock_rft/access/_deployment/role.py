@@ -168,7 +168,7 @@ def _creation_step(account: Account, target: DesiredRole) -> PlannedStep:
         "Description": _DESCRIPTION,
         "Tags": [{"Key": key, "Value": value} for key, value in target.tags.items()],
     }
-    details = ["if Lambda cannot assume it, its trust policy is changed once to the one without aws:SourceArn"]
+    details = ["if Lambda cannot assume it, its trust policy is changed once to one without aws:SourceArn"]
     needs = ["iam:CreateRole", "iam:TagRole", "iam:UpdateAssumeRolePolicy"]
     if target.boundary:
         details.append(f"permissions boundary: {target.boundary}")

@@ -57,7 +57,9 @@ def check_key(key: ApiKey, now: datetime, remedy: str = "") -> Iterator[Finding]
 
 def _short_term_finding(key: ApiKey, now: datetime) -> Finding:
     if key.expires_at is None:
-        return Finding("unknown", "key", "The expiry of the short-term key is not known", "its form is a new one")
+        return Finding(
+            "unknown", "key", "The expiry of the short-term key is not known", "the key does not have the known form"
+        )
     end = f"{key.expires_at:%Y-%m-%d %H:%M} UTC"
     if key.expires_at - now < _SHORT:
         remedy = "Make a new key, or renew keys automatically: Client(api_key=access.api_key_provider())."

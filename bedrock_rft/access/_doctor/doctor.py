@@ -76,7 +76,7 @@ class Report(Findings):
         """Return endpoint, region, identity and reward as names and values."""
         facts = [("endpoint", self.base_url), ("region", self.region), ("identity", self.source)]
         facts += [("as", self.who)] if self.who else []
-        return [*facts, ("reward", self.reward or "none given; pass reward= to check one")]
+        return [*facts, ("reward", self.reward or "none given; pass reward= to check a reward")]
 
 
 class _Options(TypedDict, total=False):

@@ -197,7 +197,7 @@ def check_resource_policy(arn: LambdaArn, response: Mapping[str, Any] | QueryFai
         qualifier = f" --qualifier {arn.qualifier}" if is_published(arn) else ""
         commands = [f"{command}{shlex.quote(sanitize_line(sid, 100))}{qualifier}" for sid in public]
         remedy = f"Remove the statement{'s'[: len(commands) - 1]}: `{' && '.join(commands)}`"
-        return Finding("warning", code, "Everyone may invoke the function", "its policy names '*'", remedy)
+        return Finding("warning", code, "Everyone may invoke the function", "its resource policy names '*'", remedy)
     summary = f"The function's resource policy has {len(statements)} statements, and none allows everyone"
     return Finding("ok", code, summary)
 

@@ -191,7 +191,7 @@ def _record_statements(arn: LambdaArn, record: str, kms_key: str | None) -> Iter
     if log.bucket is None:
         raise ConfigurationError(f"record is {sanitize_line(record, 200)}. Pass s3://bucket/prefix.")
     objects = f"arn:{arn.aws_partition}:s3:::{log.bucket}/{log.prefix}function={arn.name}/*"
-    reason = "Store the rollouts that it scores, with prompts and answers; it can neither read nor delete them."
+    reason = "Store the rollouts that the function scores, with prompts and answers, but not read or delete them."
     yield _statement("Rollouts", ("s3:PutObject",), (objects,), reason)
     if kms_key is not None:
         yield _statement("RolloutKey", ("kms:GenerateDataKey",), (kms_key,), "Encrypt these rollouts with this key.")

@@ -81,7 +81,7 @@ class Store:
             database.chmod(0o600)
         except OSError as error:
             raise ConfigurationError(
-                f"The directory {directory} cannot be used: {error.strerror or error}. Choose another one."
+                f"The directory {directory} cannot be used: {error.strerror or error}. Choose another directory."
             ) from error
         self._db = sqlite3.connect(database, timeout=0, isolation_level=None, check_same_thread=False)
         try:
