@@ -100,6 +100,11 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
+def is_local_service(url: str) -> bool:
+    """Check if a base URL is that of the local service: in this process, or on this machine."""
+    return url.startswith("local:") or is_loopback(_host_name(url))
+
+
 def is_bedrock(url: str) -> bool:
     """Check if a base URL from the environment of another SDK is for this service or this machine."""
     return is_mantle(url) or is_loopback(_host_name(url))

@@ -15,6 +15,7 @@ from bedrock_rft._cli.command import Group, many, options
 from bedrock_rft._cli.output import Columns, finish_report, first, note, print_text, show_list, write_file
 from bedrock_rft._cli.output import show as print_result
 from bedrock_rft._cli.settings import open_client, settings
+from bedrock_rft._core.local_service import ANSWERS
 from bedrock_rft._core.text import sanitize_text
 
 _WIDTH = 80
@@ -73,7 +74,11 @@ def _print(found: Iterator[Any], limit: int | None, *, full: bool) -> None:
         show_list(first(found, limit), _COLUMNS, key="rollout_id")
         return
     record = None
+    noted = False
     for record in first(found, limit):
+        if record.is_rehearsal and not noted:
+            noted = True
+            print_text(f"Note: {ANSWERS}.\n")
         print_text("\n".join(_lines(record, None if full else _LINES)))
     if record is None:
         note("There are no such rollouts.")

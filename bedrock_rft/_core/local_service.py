@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 REHEARSAL = "a rehearsal on the local service: no model was trained and nothing is billed"
+ANSWERS = "the local service or a rehearsal, and not a model, gave these answers"
 
 
 def is_local(identifier: str) -> bool:

@@ -23,6 +23,7 @@ from bedrock_rft.rewards._runtime.rollout_log import hash_prompt
 GROUP_SIZE = 8
 """Default number of answers to a prompt in a step. The number that the service uses is not documented."""
 
+_LOCAL_NOTE = "answers of the local service or a rehearsal, which know the references: not the difficulty for a model"
 _MAX_FIELD_CHARS = 200
 _BAR_WIDTH = 30
 _EDGES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -108,11 +109,14 @@ class Difficulty(ShortRepr):
         prompts: the sampled prompts by hash.
         pass_mark: the lowest reward with which an answer passes.
         origin: the origin of the answers, such as the model and the file; may be empty.
+        local_service: True if the local service or a rehearsal gave answers. They know the references, so the table
+            says nothing about the difficulty for a model.
     """
 
     prompts: Mapping[str, PromptDifficulty]
     pass_mark: float = 1.0
     origin: str = ""
+    local_service: bool = False
 
     @classmethod
     def from_rewards(
@@ -122,6 +126,7 @@ class Difficulty(ShortRepr):
         fields: Mapping[str, Mapping[str, Any]] | None = None,
         pass_mark: float = 1.0,
         origin: str = "",
+        local_service: bool = False,
     ) -> Difficulty:
         """Build the table from the rewards of each prompt.
 
@@ -130,6 +135,7 @@ class Difficulty(ShortRepr):
             fields: further fields of the record, by the hash of the prompt.
             pass_mark: the lowest reward with which an answer passes.
             origin: the origin of the answers.
+            local_service: whether the local service or a rehearsal gave answers.
 
         Raises:
             ConfigurationError: there are no rewards, or a number is not finite.
@@ -146,7 +152,7 @@ class Difficulty(ShortRepr):
                 prompts[prompt_hash] = PromptDifficulty(prompt_hash, tuple(several), passed, prompt_fields)
         if not prompts:
             raise ConfigurationError("There are no rewards, so there is no prompt with a known difficulty.")
-        return cls(prompts, pass_mark, origin)
+        return cls(prompts, pass_mark, origin, local_service)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Difficulty:
@@ -164,11 +170,17 @@ class Difficulty(ShortRepr):
                 fields={prompt_hash: dict(row["fields"]) for prompt_hash, row in rows.items()},
                 pass_mark=float(content["pass_mark"]),
                 origin=str(content["origin"]),
+                local_service=bool(content.get("local_service")),
             )
         except OSError as error:
             raise ConfigurationError(f"{name} cannot be read: {error.strerror}.") from None
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             raise ConfigurationError(f"{name} is not a difficulty that Difficulty.to_json wrote.") from None
+
+    @property
+    def note(self) -> str:
+        """A warning about the origin of the answers; empty if a model gave them."""
+        return _LOCAL_NOTE if self.local_service else ""
 
     @property
     def samples(self) -> int:
@@ -264,6 +276,7 @@ class Difficulty(ShortRepr):
         signal, selected_signal = self.signal(), self.signal(low=0.1, high=0.9)
         rows = [
             ("origin", self.origin),
+            ("note", self.note),
             ("answers", f"{samples} to each prompt; they pass with a reward of at least {self.pass_mark:g}"),
             ("pass rate", f"{self.pass_rate}; never solved {never:,}, always {always:,}"),
             ("reward", f"{rewards}, spread within a prompt {fmean(prompt.spread for prompt in prompts):.3f}"),
@@ -281,6 +294,7 @@ class Difficulty(ShortRepr):
         ]
         return {
             "origin": self.origin,
+            "local_service": self.local_service,
             "pass_mark": self.pass_mark,
             "pass_rate": asdict(self.pass_rate),
             "signal": signal and asdict(signal),

@@ -42,6 +42,7 @@ class Selection(ShortRepr):
         before: the expected signal of the sampled records; None if it is unknown.
         after: the expected signal of the sampled records that are kept; None if it is unknown.
         report: the report of `validate` on the file with the kept records.
+        warning: text on the origin of the difficulty; empty if a model gave the answers.
     """
 
     path: Path
@@ -54,6 +55,7 @@ class Selection(ShortRepr):
     before: Signal | None
     after: Signal | None
     report: Report
+    warning: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures as JSON values."""
@@ -66,6 +68,7 @@ class Selection(ShortRepr):
         lines = [
             clip(f"{sanitize_line(self.path.name)}: kept {self.kept:,} of {self.records:,} records"),
             f"  dropped    {dropped or 'none'}",
+            *(wrap(f"warning    {self.warning}", next_indent=" " * 13) if self.warning else ()),
         ]
         signals = [one for one in (self.before, self.after) if one is not None]
         if len(signals) > 1:
@@ -175,6 +178,7 @@ def select(
             before=before,
             after=after,
             report=report,
+            warning=table.note,
         )
         settings: dict[str, Any] = {
             "source": str(source),

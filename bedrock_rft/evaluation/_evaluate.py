@@ -13,10 +13,9 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 from bedrock_rft._auth.config import Config
-from bedrock_rft._auth.endpoint import is_loopback
+from bedrock_rft._auth.endpoint import is_local_service
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft._core.version import __version__
 from bedrock_rft.datasets import read
@@ -87,7 +86,8 @@ async def run(
     sampler = chat_sampler(
         client.openai, config, settings.raise_if_invalid().sampling or {}, timeout, blocking=blocking
     )
-    with closing(create_scorer(reward, client, settings.executor, settings.record)) as scorer:
+    local = is_local_service(config.base_url)
+    with closing(create_scorer(reward, client, settings.executor, settings.record, local=local)) as scorer:
         work = partial(_evaluate, dataset, models, scorer, sampler, config, settings)
         return run_coroutine(work) if blocking else await work()
 
@@ -123,7 +123,7 @@ async def _evaluate(
         region=config.region,
         sampling=dict(sampling),
         versions={"bedrock-rft": __version__, "openai": version("openai")},
-        local_service=config.base_url.startswith("local:") or is_loopback(urlsplit(config.base_url).hostname or ""),
+        local_service=is_local_service(config.base_url),
     )
     return build_evaluation(
         facts, questions, targets, prompts, kept, unscored, by=settings.by, thresholds=settings.thresholds

@@ -52,15 +52,18 @@ class Scorer:
     close: Callable[[], None]
 
 
-def create_scorer(reward: object, client: Any, executor: Executor | None = None, record: Recording = None) -> Scorer:
+def create_scorer(
+    reward: object, client: Any, executor: Executor | None = None, record: Recording = None, *, local: bool = False
+) -> Scorer:
     """Resolve a reward, as `resolve_target` does, and return its scorer, which may use an executor.
 
-    A deployed reward is invoked with the AWS credentials of `client`, a `Client` or an `AsyncClient`.
+    A deployed reward is invoked with the AWS credentials of `client`, a `Client` or an `AsyncClient`. `local` marks the
+    recorded answers as those of the local service.
     """
     timeout = None if lambda_arn(reward) else _LOCAL_TIMEOUT
     target = resolve_target(reward, timeout=timeout, memory=_LOCAL_MEMORY_MB, client=client)
     entry_point = as_entry_point(target)
-    recorder = RolloutRecorder.of(record, "evaluation", target.arn or target.name)
+    recorder = RolloutRecorder.of(record, "evaluation", target.arn or target.name, local=local)
 
     def score(entries: Sequence[Mapping[str, Any]], models: Sequence[str]) -> list[AnswerScore]:
         ids, began = [str(entry["id"]) for entry in entries], time.perf_counter()

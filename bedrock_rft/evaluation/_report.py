@@ -157,7 +157,9 @@ class Evaluation(Findings):
             rewards.setdefault(self.prompt_hashes[index], []).extend(scores)
             fields.setdefault(self.prompt_hashes[index], self.record_fields.get(index, {}))
         origin = f"{found[0].label} on {self.dataset}"
-        return Difficulty.from_rewards(rewards, fields=fields, pass_mark=self.pass_mark, origin=origin)
+        return Difficulty.from_rewards(
+            rewards, fields=fields, pass_mark=self.pass_mark, origin=origin, local_service=self.local_service
+        )
 
     @property
     def note(self) -> str:

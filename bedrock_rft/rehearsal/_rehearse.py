@@ -354,7 +354,7 @@ def _base_findings(
     if evaluation is not None:
         return judge_base_model(evaluation, base)
     if base is not None:
-        return base.findings()
+        return _measured_findings(plan, base)
     if plan.difficulty is not None:
         reason = (
             "no prompt of the file has two answers in the difficulty; prompts are matched by the role and content of "
@@ -369,6 +369,15 @@ def _base_findings(
         return []
     remedy = f"Pass samples=4 for {4 * min(plan.prompts, len(local.records))} answers, billed by the token"
     return [Finding("unknown", "not_asked", summary, "the answers of the rehearsal are the local policy's", remedy)]
+
+
+def _measured_findings(plan: Plan, base: Groups) -> list[Finding]:
+    """Return the findings on a difficulty that was measured before."""
+    if plan.difficulty is None or not plan.difficulty.local_service:
+        return base.findings()
+    summary = "The check of the base model could not run: the difficulty is not that of the base model"
+    remedy = "Measure it with a client of the service, or pass samples=4"
+    return [Finding("unknown", "not_asked", summary, plan.difficulty.note, remedy)]
 
 
 def judge_base_model(evaluation: Evaluation, base: Groups | None) -> list[Finding]:

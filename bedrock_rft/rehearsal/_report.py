@@ -84,6 +84,8 @@ class Rehearsal(Findings):
         base = "; the base model was sampled as well" if self.evaluation is not None else ""
         if self.evaluation is not None and self.evaluation.local_service:
             base = "; the base model's answers come from the local service and know the references"
+        elif self.difficulty is not None and self.difficulty.local_service:
+            base = "; the difficulty was measured on the local service or in a rehearsal, not on the base model"
         return (
             "This is a rehearsal: no model was trained. The job ran on this machine, with a local policy instead of "
             f"the model and with your reward function{base}. A rehearsal cannot judge learning rates: a higher "
@@ -130,7 +132,9 @@ class Rehearsal(Findings):
             rows.append(("base model", f"{model.label}: {model.score}, {model.answers:,} answers, {tokens}"))
             rows.append(("", str(self.base)))
         elif self.difficulty is not None and self.base is not None:
-            rows.append(("base model", f"{self.difficulty.origin}: {self.difficulty.pass_rate} of the answers pass"))
+            name = "difficulty" if self.difficulty.local_service else "base model"
+            rows.append((name, f"{self.difficulty.origin}: {self.difficulty.pass_rate} of the answers pass"))
+            rows += [("", self.difficulty.note)] if self.difficulty.note else []
             rows.append(("", str(self.base)))
         if self.difficulty is not None:
             rows += _selection_row(self.difficulty)

@@ -13,11 +13,15 @@ def measure_difficulty(records: Iterable[Record], pass_mark: float, origin: str)
     """Return the difficulty of each prompt. Rollouts without a prompt, or whose reward failed, are left out."""
     rewards: dict[str, list[float]] = {}
     fields: dict[str, Mapping[str, Any]] = {}
-    sources = set[str]()
+    sources, models, local = set[str](), set[str](), False
     for record in records:
         if record.prompt_hash is not None and record.error is None:
             rewards.setdefault(record.prompt_hash, []).append(record.score)
             fields.setdefault(record.prompt_hash, record.fields or {})
             sources.add(record.source)
-    origin = f"{origin}, source {', '.join(sorted(sources))}"  # answers of a rehearsal are not those of a model
-    return Difficulty.from_rewards(rewards, fields=fields, pass_mark=pass_mark, origin=origin)
+            models.add(record.model or "")
+            local = local or record.is_rehearsal
+    origin = f"{origin}, source {', '.join(sorted(sources))}"
+    if named := sorted(models - {""}):
+        origin = f"{origin}, model {', '.join(named)}"
+    return Difficulty.from_rewards(rewards, fields=fields, pass_mark=pass_mark, origin=origin, local_service=local)

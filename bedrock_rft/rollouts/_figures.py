@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
 from bedrock_rft._core.findings import Findings
+from bedrock_rft._core.local_service import ANSWERS
 from bedrock_rft._core.text import ShortRepr, sanitize_line
 from bedrock_rft.rollouts._record import Record
 from bedrock_rft.rollouts._tally import MOST_PROMPTS
@@ -125,6 +126,7 @@ class Figures(Findings):
     duration: tuple[float, float, float] = (math.nan, math.nan, math.nan)
     slowest: tuple[Record, ...] = ()
     steps: tuple[Step, ...] = ()
+    rehearsed: int = 0
     origins: Mapping[str, Mapping[str, int]] = field(default_factory=dict[str, Mapping[str, int]])
     examples: Mapping[str, tuple[Record, ...]] = field(default_factory=dict[str, tuple[Record, ...]])
     pairs: tuple[tuple[Record, Record], ...] = ()
@@ -140,7 +142,8 @@ class Figures(Findings):
         groups = f"; {self.groups:,} groups of {self.group_size} (recognised by time)" if self.groups else ""
         median, high, longest = self.duration
         solved = f"{self.never:,} never pass, {self.always:,} always"
-        facts = [
+        facts = [("note", f"{ANSWERS}: {self.rehearsed:,} of {self.rollouts:,} rollouts")] if self.rehearsed else []
+        facts += [
             ("rollouts", f"{self.rollouts:,} of {about}{self.prompts:,} prompts{groups}"),
             ("function", ", ".join(sanitize_line(name, 100) for name in self.origins.get("function", ()))),
             ("time", f"{format_time(self.first)} to {format_time(self.last)} UTC"),
@@ -153,6 +156,12 @@ class Figures(Findings):
         if not math.isnan(median):
             times = f"median {median * 1000:.1f} ms, p95 {high * 1000:.1f} ms, at most {longest:.2f} s for one rollout"
             facts.append(("scoring", times))
+        models = self.origins.get("model", {})
+        if len(models) > 1:
+            listed = ", ".join(
+                f"{sanitize_line(name, 100) or 'not recorded'} ({count:,})" for name, count in models.items()
+            )
+            facts.append(("models", f"answers of {len(models)} models, which the figures do not separate: {listed}"))
         facts += left_out
         versions = self.origins.get("version", {})
         if len(versions) > 1:

@@ -87,15 +87,19 @@ def judge(tally: Tally) -> list[Found]:
         return [*found, Found(Finding("unknown", "no_answers", missing, "", remedy))]
     third = len(sample) // 3
     first, last = sample[:third], sample[-third:]
-    return [
-        *found,
-        _length_finding(tally, sample),
-        _copies_finding(last),
-        _cut_off_finding(sample),
-        _language_finding(first, last),
-        _format_finding(first, last),
-        _markers_finding(last, (min(0.0, tally.least), max(1.0, tally.greatest))),
-    ]
+    found.append(_length_finding(tally, sample))
+    if tally.rehearsed == tally.rollouts:
+        summary = "Copies, cut answers, languages and formats were not checked"
+        reason = "a local policy wrote the answers, so they say nothing about a model"
+        found.append(Found(Finding("unknown", "local_answers", summary, reason)))
+    else:
+        found += [
+            _copies_finding(last),
+            _cut_off_finding(sample),
+            _language_finding(first, last),
+            _format_finding(first, last),
+        ]
+    return [*found, _markers_finding(last, (min(0.0, tally.least), max(1.0, tally.greatest)))]
 
 
 def _errors_finding(tally: Tally) -> Found:

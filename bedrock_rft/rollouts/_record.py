@@ -12,6 +12,7 @@ from typing import Any
 from pydantic_core import SchemaValidator, ValidationError
 from pydantic_core import core_schema as core
 
+from bedrock_rft._core.local_service import is_local
 from bedrock_rft._core.text import ShortRepr, sanitize_line
 
 _LARGEST = 1e150  # the squares of larger numbers are infinite
@@ -73,6 +74,11 @@ class Record(ShortRepr):
     def at(self) -> float:
         """Return the time as Unix seconds. Raises `ValueError` if `time` has another form."""
         return datetime.fromisoformat(self.time.replace("Z", "+00:00")).timestamp()
+
+    @property
+    def is_rehearsal(self) -> bool:
+        """Return True if the answer is of the local service or of a rehearsal, so no model gave it."""
+        return self.source == "rehearsal" or is_local(self.request_id)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON object of the record, with the keys of the file."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bedrock_rft._core.findings import Finding, standalone_page, write_text
+from bedrock_rft._core.findings import Finding, finding_lines, standalone_page, write_text
 from bedrock_rft._core.tables import format_table
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.metrics import Metrics
@@ -64,7 +64,8 @@ class RolloutReport(Figures):
             quantile are those of a sample.
         slowest: the rollouts that took longest, the slowest first.
         steps: rollouts by step of the job, if events were given and their times differ.
-        origins: number of rollouts by function, source, version and package.
+        rehearsed: number of rollouts of the local service or of a rehearsal, whose answers no model gave.
+        origins: number of rollouts by function, source, version, package and model.
         examples: rollouts that show a finding, by its code.
         pairs: the first and the last rollout of up to 40 prompts, chosen at random among the prompts.
         sample: up to 1,000 rollouts, chosen at random, in order of time. Their long texts are cut.
@@ -85,7 +86,7 @@ class RolloutReport(Figures):
 
     def __str__(self) -> str:
         lines = super().__str__().split("\n")
-        start = 1 + len(self.facts())
+        start = len(lines) - len(finding_lines(self.findings))
         tables = [period_rows(self), part_rows(self), *(rate_rows(*each) for each in self.fields.items())]
         tables += [step_rows(self, _STEPS)]
         body: list[str] = []
@@ -153,6 +154,7 @@ def rollout_report(
             Step(step, sums.rollouts, sums.total / sums.rollouts, reported.get(step))
             for step, sums in sorted(tally.by_step.items())
         ),
+        rehearsed=tally.rehearsed,
         origins={name: dict(counts.most_common()) for name, counts in tally.origins.items()},
         examples={finding.code: tuple(records) for finding, records in found if records},
         pairs=tuple((first, last) for (began, first), (ended, last) in tally.ends.values() if ended > began),

@@ -159,6 +159,7 @@ class Tally:
     too_hard: int = 0
     within: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
     sample: list[Sampled] = field(default_factory=list[Sampled])
+    rehearsed: int = 0  # rollouts of the local service or of a rehearsal
     slowest: list[tuple[float, int, Record]] = field(default_factory=list[tuple[float, int, Record]])
     failed: dict[str, Record] = field(default_factory=dict[str, Record])
     ends: dict[str, tuple[tuple[float, Record], tuple[float, Record]]] = field(
@@ -215,6 +216,7 @@ class Tally:
             sums += self._add_parts(parts)
         self.timeline.add(at, sums)
         self.timeline.add_score(at, score)
+        self.rehearsed += record.is_rehearsal
         self._add_origin(record)
         self._add_fields(record, score, passed)
         self._add_step(at, score, passed)
@@ -243,6 +245,7 @@ class Tally:
             ("source", record.source),
             ("version", record.function_version or ""),
             ("package", record.package_hash or ""),
+            ("model", record.model or ""),
         ):
             counts = self.origins[name]
             counts[value if value in counts or len(counts) < _MOST_NAMES else _OTHER] += 1

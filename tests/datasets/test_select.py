@@ -6,6 +6,7 @@ import json
 import os
 import random
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -333,3 +334,13 @@ def test_a_difficulty_file_selects_as_well(tmp_path: Path) -> None:
     done = select(str(path), tmp_path / "difficulty.json", out=tmp_path / "s.jsonl", limits=ANY)
     assert numbers_in(done.path) == [1]
     assert done.to_dict()["dropped"] == {"too easy": 1}
+
+
+def test_a_selection_by_answers_of_the_local_service_warns(tmp_path: Path) -> None:
+    path, table = write_records(tmp_path / "train.jsonl", [1, 2]), difficulty({1: 4, 2: 8})
+    done = select(path, table, out=tmp_path / "a.jsonl", limits=ANY)
+    local = select(path, replace(table, local_service=True), out=tmp_path / "b.jsonl", limits=ANY)
+    assert done.warning == ""
+    assert "warning" not in str(done)
+    assert "answers of the local service or a rehearsal" in " ".join(str(local).split())
+    assert json.loads(local.note.read_text("utf-8"))["warning"] == local.warning

@@ -18,7 +18,7 @@ from support.browser import open_page
 from support.flaky_proxy import FlakyProxy
 from support.lambda_server import ARN, FakeLambda
 
-from bedrock_rft import AsyncClient, Client, ConfigurationError, DatasetError, datasets
+from bedrock_rft import AsyncClient, Client, ConfigurationError, DatasetError, datasets, rollouts
 from bedrock_rft._cli.app import run as main
 from bedrock_rft.local import LocalService, LocalTransport
 from bedrock_rft.rehearsal import Curve, Groups, Load, Rehearsal, rehearse
@@ -499,6 +499,21 @@ def test_a_known_difficulty_replaces_samples(data: Path, tmp_path: Path) -> None
     assert "other_prompts" in {finding.code for finding in other.unknown}
     with pytest.raises(ConfigurationError, match="samples and difficulty"):
         rehearse(data, right, samples=2, difficulty=table)
+
+
+def test_a_difficulty_of_the_local_service_says_nothing_about_the_base_model(data: Path, tmp_path: Path) -> None:
+    rehearse(data, right, limit=16, record=tmp_path / "rollouts")
+    table = rollouts.read(tmp_path / "rollouts").difficulty()
+    table.to_json(tmp_path / "difficulty.json")
+    report = rehearse(data, right, limit=16, difficulty=tmp_path / "difficulty.json")
+    assert "signal" not in {finding.code for finding in report.findings}
+    assert "not_asked" in {finding.code for finding in report.unknown}
+    text = " ".join(str(report).split())
+    assert "the difficulty was measured on the local service or in a rehearsal, not on the base model" in text
+    assert f"difficulty {table.origin}" in text
+    assert "base model rollouts" not in text
+    assert "answers of the local service or a rehearsal, which know the references" in text
+    assert "not on the base model" in report.to_html()
 
 
 def test_floating_sums_solve_a_prompt() -> None:

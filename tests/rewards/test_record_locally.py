@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from support.lambda_server import ARN, FakeLambda
 
-from bedrock_rft import BedrockRFTWarning, Client, ConfigurationError
+from bedrock_rft import BedrockRFTWarning, Client, ConfigurationError, rollouts
 from bedrock_rft.local import LocalService
 from bedrock_rft.rehearsal import rehearse
 from bedrock_rft.rewards import Handler, Numeric, Rollout, RolloutLog, Score, reward, score
@@ -125,6 +125,9 @@ def test_an_evaluation_and_a_job_on_the_local_service_record(tmp_path: Path) -> 
     assert sum(one["score"] for one in found) / 8 == pytest.approx(report.models[0].score.value)
     assert {(one["source"], one["model"]) for one in found} == {("evaluation", MODEL)}
     assert all(0 < one["duration"] < 1 for one in found)
+    for table in (report.difficulty(), rollouts.read(answers).difficulty(), rollouts.read(jobs).difficulty()):
+        assert table.local_service
+        assert "which know the references" in " ".join(str(table).split())
     trained = read(jobs)
     assert {(one["source"], one["request_id"][:6]) for one in trained} == {("local_service", "local-")}
     assert all(0 < one["duration"] < 1 for one in trained)

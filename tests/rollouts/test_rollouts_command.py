@@ -13,6 +13,8 @@ from support.command import command
 from support.rollout_files import write_rollouts
 
 from bedrock_rft import rollouts
+from bedrock_rft.rehearsal import rehearse
+from bedrock_rft.rewards import Exact
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +45,14 @@ def test_long_texts_are_shortened_and_shown_completely_on_request(tmp_path: Path
     assert "… 26 more lines (cut when it was recorded)" in short
     assert "\x1b" not in short
     assert command("rollouts", "show", tmp_path, "--full").out.count("A word and a line.") == 30
+
+
+def test_a_rehearsal_is_named_once(tmp_path: Path) -> None:
+    records = [{"messages": [{"role": "user", "content": f"{n}?"}], "reference_answer": str(n)} for n in range(8)]
+    rehearse(records, Exact(), limit=8, record=tmp_path)
+    shown = command("rollouts", "show", tmp_path, "--limit", 3).out
+    assert shown.startswith("Note: the local service or a rehearsal, and not a model, gave these answers.\n")
+    assert shown.count("rehearsal") == 1
 
 
 def test_filters(recorded: tuple[Path, list[dict[str, Any]]]) -> None:

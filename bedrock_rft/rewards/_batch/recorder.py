@@ -53,9 +53,10 @@ class RolloutRecorder:
     log: RolloutLog
     source: Source
     function: str
+    request: str  # the beginning of request ids; that of answers of the local service begins with `local-`
 
     @classmethod
-    def of(cls, record: Recording, source: Source, name: str) -> RolloutRecorder | None:
+    def of(cls, record: Recording, source: Source, name: str, *, local: bool = False) -> RolloutRecorder | None:
         """Return the recorder for a reward's name or ARN, or None if nothing is recorded."""
         log = resolve_record(record)
         if log is None:
@@ -66,7 +67,7 @@ class RolloutRecorder:
             except OSError as error:
                 raise ConfigurationError(f"record: cannot use '{log.location}': {error.strerror}.") from error
         name = name.split(":")[6] if name.startswith("arn:") else name.replace(":", ".")
-        return cls(log, source, clean_name(name))
+        return cls(log, source, clean_name(name), f"{'local-' * local}{_REQUESTS[source]}")
 
     def write(
         self,
@@ -86,7 +87,7 @@ class RolloutRecorder:
             ScoredEntry(entry, read_score(items[name]), seconds / len(ids), model)
             for entry, name, model in zip(entries, ids, all_models, strict=True)
         ]
-        request = f"{_REQUESTS[self.source]}-{uuid4().hex}"
+        request = f"{self.request}-{uuid4().hex}"
         try:
             self.log.write(Origin(self.function, self.source, request, datetime.now(timezone.utc)), scored)
         except Exception as error:  # noqa: BLE001 - scores are worth more than their record, and `redact` is the user's
