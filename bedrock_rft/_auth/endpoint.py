@@ -43,7 +43,7 @@ def base_url(text: object, name: str) -> str:
     try:
         return _parse_base_url(text, name)
     except ConfigurationError as error:
-        text = None  # it may contain a password, and tracebacks may show local variables
+        text = None  # the text may contain a password, and tracebacks may show local variables
         raise error.with_traceback(None) from None
 
 

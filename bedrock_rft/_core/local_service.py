@@ -1,4 +1,4 @@
-"""Recognition of the local service, which trains no model, by its ids."""
+"""Recognise the local service, which trains no model, by its ids."""
 
 from __future__ import annotations
 

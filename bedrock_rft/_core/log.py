@@ -8,7 +8,7 @@ from bedrock_rft._core.text import sanitize_line
 
 
 def _sanitize(record: logging.LogRecord) -> bool:
-    # Ids, names and messages come from a service or a file. They must not start a line or move the cursor.
+    # Ids, names and messages of a service or a file must not start a line or move the cursor.
     if isinstance(record.args, tuple):
         record.args = tuple(
             sanitize_line(str(each)) if isinstance(each, (str, Exception)) else each for each in record.args

@@ -15,7 +15,7 @@ def in_notebook() -> bool:
 def tqdm_bar(label: str, total: int | None, done: int = 0) -> Any:
     """Return a bar if a terminal or notebook can show it and tqdm is installed, else None. `total` may be None."""
     notebook = in_notebook()
-    # Notebooks show standard error in red, as if something had failed. pythonw has no standard error.
+    # Use standard output in notebooks, which show standard error in red. pythonw has no standard error.
     stream: Any = sys.stdout if notebook else sys.stderr
     if stream is None or not (notebook or stream.isatty()):
         return None

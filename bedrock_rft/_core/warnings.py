@@ -8,7 +8,7 @@ import warnings
 from bedrock_rft._core.errors import BedrockRFTWarning
 from bedrock_rft._core.text import sanitize_text
 
-_SKIPPED = {"bedrock_rft", "pydantic", "tenacity"}  # packages between the warning and the user's code
+_SKIPPED_PACKAGES = {"bedrock_rft", "pydantic", "tenacity"}  # packages between the warning and the user's code
 _warned: set[str] = set()
 
 
@@ -22,6 +22,6 @@ def warn_once(message: str) -> None:
 def warn(message: str) -> None:
     """Issue a warning for the calling line in the user's code."""
     level, frame = 2, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _SKIPPED:
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _SKIPPED_PACKAGES:
         level, frame = level + 1, frame.f_back
     warnings.warn(sanitize_text(message), BedrockRFTWarning, stacklevel=level)

@@ -37,9 +37,9 @@ class MintedKey(Secret[str]):
 
 
 class ApiKeyProvider:
-    """Callable that returns an API key and replaces it before it expires.
+    """Callable that returns an API key, and replaces the key before it expires.
 
-    It is thread-safe and needs no background thread.
+    The provider is thread-safe and needs no background thread.
     """
 
     def __init__(self, credentials: AwsCredentials, region: str, expires_in: timedelta) -> None:

@@ -45,7 +45,7 @@ class Table(JsonReport):
         except ImportError:
             raise MissingExtraError("to_pandas()", "pandas") from None
         table = self._columns()
-        # By default, pandas converts integer columns with missing values to floats.
+        # Use Int64, because pandas would convert integer columns with missing values to floats.
         integers = [name for name, values in table.items() if None in values and _all_of_type(values, int)]
         return pd.DataFrame(
             {name: pd.array(values, "Int64") if name in integers else values for name, values in table.items()}

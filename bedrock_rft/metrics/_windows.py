@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 _NORMAL_RATIO = 1.4826  # standard deviations of a normal distribution per median absolute deviation
 _MIN_WINDOW = 5  # steps of the shortest window; the mean of fewer steps is hardly less noisy than one step
-_MIN_FIRST_WINDOW = 2  # steps of the shortest first window
+_MIN_FIRST_WINDOW = 2  # steps of the shortest window at the beginning
 _CUT_QUARTILES = 3.0  # a difference is cut at this many upper quartiles
 _MIN_CORRELATED = 40  # fewer steps do not show a correlation of the noise
 _CORRELATION_BIAS = 8.0  # the estimate of the correlation is too high by about this number over the number of steps

@@ -308,7 +308,7 @@ def _check_range(name: str, value: object, least: int, most: int, unit: str) -> 
 
 
 def deployment_name(reward: object, region: str) -> str:
-    """Return the name of a deployment that is given as a deployed reward, an ARN or a name."""
+    """Return the name of a deployment, given a deployed reward, an ARN or a name."""
     text = reward if isinstance(reward, str) else getattr(reward, "arn", None)
     if not isinstance(text, str) or not text.startswith("arn:"):
         return check_name(text)

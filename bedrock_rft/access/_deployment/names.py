@@ -29,7 +29,7 @@ LOG_GROUPS = "/aws/lambda/"
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}", re.ASCII)
 _MAX_ROLE_NAME = 64
 _DIGEST = 8
-_MAX_TAGS = 47  # of the 50 that AWS allows; three are the package's
+_MAX_TAGS = 47  # AWS allows 50 tags, of which three are the package's
 _KEY_HASH = 5  # hexadecimal digits; 47 of them fit into one tag
 _KEY = re.compile(r"[\w\s.:/=+\-@]{1,128}")
 _VALUE = re.compile(r"[\w\s.:/=+\-@]{0,256}")

@@ -270,7 +270,7 @@ def check_kms_key(query: AwsQuery, arn: LambdaArn, configuration: Mapping[str, A
 
 
 def recording_location(configuration: Mapping[str, Any]) -> str | None:
-    """Return the location in a function's environment that it records its rollouts in, or None."""
+    """Return the location that a function records its rollouts in, from its environment, or None."""
     environment: Mapping[str, Any] = configuration.get("Environment") or {}
     variables: Mapping[str, Any] = environment.get("Variables") or {}
     location = variables.get(LOCATION_VARIABLE)

@@ -1,4 +1,4 @@
-"""The local service as an ASGI application, which authenticates a request and limits its body before the service.
+"""The local service as an ASGI application, which authenticates requests and limits their size.
 
 Every request is checked in this order: the Host header, the Origin header, the method, the sender, the media type. A
 signature is checked in two passes: its header before the body is read, and the whole signature once the body's hash is
@@ -179,7 +179,7 @@ class App:
             received = body.read_chunks(self._max_upload_bytes)
             form = await MultiPartParser(request.headers, received, max_files=1, max_fields=8).parse()
         except (MultiPartException, ValueError):
-            # ValueError, because older versions of Starlette do not convert the parser's error.
+            # Catch ValueError too, because older versions of Starlette do not convert the parser's error.
             raise ServiceError(400, "The body is not valid multipart/form-data.", param="file") from None
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(form.close)

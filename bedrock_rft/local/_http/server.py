@@ -21,8 +21,8 @@ Auth = Literal["aws", "api_key"]
 """How a client authenticates: with AWS credentials and signatures, or with an API key."""
 
 _HOST = "127.0.0.1"
-_KEEP_ALIVE_SECONDS = 30  # seconds
-_SHUTDOWN_SECONDS = 1  # seconds to complete responses when the server stops
+_KEEP_ALIVE_SECONDS = 30
+_SHUTDOWN_SECONDS = 1  # to complete responses when the server stops
 _MAX_HEAD_BYTES = 64 << 10  # request line and headers
 
 

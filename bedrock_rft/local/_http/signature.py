@@ -303,7 +303,7 @@ class Keys:
             reason = getattr(error, "strerror", None) or "it is not a key file of the local service"
             raise ConfigurationError(
                 f"The keys of the local service in {path} cannot be used: {reason}. Remove the file to get new keys."
-            ) from None  # the error's text may repeat a key
+            ) from None  # no cause, because its text may repeat a key
         return keys
 
     def check(

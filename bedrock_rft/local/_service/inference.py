@@ -134,7 +134,7 @@ class Answer:
 
 
 class Inference:
-    """Route `/chat/completions`, and the sampling of answers that other routes share."""
+    """The route `/chat/completions`, and the sampling of answers that other routes share."""
 
     def __init__(self, store: Store, gold: Gold | None = None) -> None:
         self._store = store

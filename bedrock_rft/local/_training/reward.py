@@ -102,7 +102,7 @@ class RewardFunction:
         return self._shared_reason
 
     def score(self, answers: Sequence[SampledAnswer]) -> list[float]:
-        """Return the scores of answers, in their order. Raise `RewardError` if the handler does not score all."""
+        """Return the scores of answers, in their order. Raise `RewardError` if an answer gets no score."""
         scores: list[float] = []
         for start in range(0, len(answers), self._size):
             batch = answers[start : start + self._size]
