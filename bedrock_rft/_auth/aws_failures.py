@@ -78,6 +78,7 @@ def read_aws_failure(error: BaseException) -> AwsFailure:
         return AwsFailure("credentials", code, message, sent=False)
     if names & {"ParamValidationError", "ConfigurationError"}:
         return AwsFailure("invalid", code, message, sent=False)
+    message = re.sub(r"(https?://[^/\s\"']+)/[^\s\"']*", r"\1", message)  # the host is enough, and paths are long
     if names & _TIMEOUTS:
         return AwsFailure("timeout", code, message, sent="ConnectTimeoutError" not in names)
     if names & {"HTTPClientError", "ConnectionError", "IncompleteReadError"}:

@@ -13,7 +13,7 @@ from bedrock_rft._auth.aws_credentials import AwsCredentials, credential_chain, 
 from bedrock_rft._auth.aws_failures import read_aws_failure, redact_botocore_logs
 from bedrock_rft._auth.ca_bundle import ca_file
 from bedrock_rft._auth.config import Config
-from bedrock_rft._auth.endpoint import is_loopback
+from bedrock_rft._auth.endpoint import is_local_service, is_loopback
 from bedrock_rft.errors import ConfigurationError
 
 
@@ -25,15 +25,21 @@ def service_client(
     ca_bundle: str | None = None,
     timeout: float = 60.0,
     retries: int = 3,
+    signs: bool = True,
 ) -> Any:
-    """Return a botocore client of a service. `timeout` is in seconds and limits the wait for a response."""
+    """Return a botocore client of a service. `timeout` is in seconds and limits the wait for a response.
+
+    If `signs` is False, no credentials are needed, and the client can send nothing that AWS accepts.
+    """
     # botocore finds the endpoint, so settings of the profile and variables such as `AWS_ENDPOINT_URL_LAMBDA` apply.
     from botocore.config import Config as Settings
+    from botocore.credentials import Credentials
     from botocore.exceptions import BotoCoreError
 
     redact_botocore_logs()
-    credentials_object = credentials.find()
-    credentials.freeze()  # raises, without their values, if a header cannot hold them
+    credentials_object = credentials.find() if signs else Credentials("none", "none")
+    if signs:
+        credentials.freeze()  # raises, without their values, if a header cannot hold them
     try:
         with credentials.session() as session:
             # The public setter takes strings, which cannot be refreshed.
@@ -62,17 +68,55 @@ def service_client(
 
 def service_client_for(owner: Any, service: str, *, region: str | None = None, timeout: float, retries: int = 3) -> Any:
     """Return a botocore client of a service, with the AWS credentials and the region of `owner` if it is a client."""
-    config: Config | None = getattr(getattr(getattr(owner, "_async", owner), "_session", None), "config", None)
+    config = _config_of(owner)
     if region is None:
         region = config.region if config is not None else os.environ.get("AWS_REGION") or profile_region(None, None)
     return service_client(
         service,
         region=region or "us-east-1",
-        credentials=config.aws if config is not None and config.aws is not None else credential_chain(None),
+        credentials=_credentials_of(config, _NO_CREDENTIALS.get(service)),
         ca_bundle=config.ca_bundle if config is not None else None,
         timeout=timeout,
         retries=retries,
     )
+
+
+def real_host(owner: Any, service: str, region: str) -> str:
+    """Return the host of a service of AWS, if `owner`, a client or its settings, uses a local service; otherwise "".
+
+    Without a client, the environment decides.
+    """
+    config = owner if isinstance(owner, Config) else _config_of(owner)
+    base_url = config.base_url if config is not None else os.environ.get("AWS_ENDPOINT_URL_BEDROCK_MANTLE", "")
+    if not is_local_service(base_url):
+        return ""
+    client = service_client(service, region=region, credentials=_credentials_of(config), signs=False)
+    host = urlsplit(str(client.meta.endpoint_url)).hostname or ""
+    client.close()
+    return "" if is_loopback(host) else host
+
+
+def _config_of(owner: Any) -> Config | None:
+    config: Config | None = getattr(getattr(getattr(owner, "_async", owner), "_session", None), "config", None)
+    return config
+
+
+_NO_CREDENTIALS = {
+    "lambda": "Invoking the reward needs AWS credentials, and there are none; Lambda takes no Bedrock API key.",
+    "s3": "Reading from S3 needs AWS credentials, and there are none; S3 takes no Bedrock API key.",
+}
+
+
+def _credentials_of(config: Config | None, reason: str | None = None) -> AwsCredentials:
+    """Return the AWS credentials of a client, or those of botocore's chain if it has an API key."""
+    if config is not None and config.aws is not None:
+        return config.aws
+    credentials = credential_chain(None)
+    credentials.none_found = (
+        f"{reason or 'There are no AWS credentials, and IAM, STS and Lambda take no Bedrock API key.'} Run 'aws "
+        "configure' or 'aws sso login', or make the client with profile=… or credentials=…."
+    )
+    return credentials
 
 
 @cache
@@ -113,12 +157,8 @@ class AwsServices:
         self._config, self._regions, self._timeout, self._retries = config, regions, timeout, retries
         self._lock = threading.Lock()
         self._clients: dict[str, Any] = {}
-        self.credentials: AwsCredentials = config.aws or credential_chain(None)
-        if config.aws is None:
-            self.credentials.none_found = (
-                "There are no AWS credentials, and IAM, STS and Lambda take no Bedrock API key. Run 'aws configure' or "
-                "'aws sso login', or make the client with profile=… or credentials=…."
-            )
+        self._hosts: dict[str, str] = {}
+        self.credentials: AwsCredentials = _credentials_of(config)
 
     def client(self, service: str) -> Any:
         """Return botocore's client of a service. Raises `ConfigurationError` if there are no credentials."""
@@ -136,11 +176,11 @@ class AwsServices:
 
     def real_host(self, service: str) -> str:
         """Return the host of a service of AWS if the client itself uses a local service, else an empty string."""
-        base = self._config.base_url
-        if not base.startswith("local:") and not is_loopback(urlsplit(base).hostname or ""):
-            return ""
-        host = urlsplit(str(self.client(service).meta.endpoint_url)).hostname or ""
-        return "" if is_loopback(host) else host
+        with self._lock:
+            if service not in self._hosts:
+                region = self._regions.get(service, self._config.region)
+                self._hosts[service] = real_host(self._config, service, region)
+            return self._hosts[service]
 
     def close(self) -> None:
         """Close all connections."""

@@ -196,6 +196,11 @@ def _resolve_identity(
             f"auth='api_key', but there is no Bedrock API key{hint}. Set AWS_BEARER_TOKEN_BEDROCK or pass api_key=…."
         )
     aws = credential_chain(None)
+    if auth == "aws":
+        aws.none_found = (
+            "No identity: there are no AWS credentials, and a Bedrock API key is not enough here. Run 'aws configure' "
+            "or 'aws sso login', or pass profile=… or credentials=…."
+        )
     if shadowed:
         aws.none_found += f" Not used: {'; '.join(shadowed)}."
     if {"AWS_ACCESS_KEY_ID", "AWS_PROFILE"} <= set(environment_aws):

@@ -189,6 +189,8 @@ def _function_name(given: JobSettings) -> str:
 def _deploy(client: Client, given: JobSettings, package: Any, gold: str | None) -> str:
     name = _function_name(given)
     region = client.identity.region
+    if not settings().yes:
+        client.rewards.plan(package, name=name)  # raises before the question if it cannot be deployed
     confirm(f"Deploy {given.reward} to Lambda as the function {name} in {region}?")
     training = str(given.training_file)
     dataset = training if is_path(training) else None
@@ -208,8 +210,6 @@ def _upload(client: Client, file: str, min_records: int | None = None) -> Any:
 def _dry_run(client: Client, given: JobSettings, gold: str | None) -> None:
     """Check everything and print the request. Nothing is created, uploaded or deployed."""
     from bedrock_rft import access, datasets, rewards
-    from bedrock_rft._core.findings import Finding
-    from bedrock_rft.errors import BedrockRFTError
 
     reward, training = str(given.reward), str(given.training_file)
     report: dict[str, Any] = {}
@@ -220,9 +220,9 @@ def _dry_run(client: Client, given: JobSettings, gold: str | None) -> None:
         if file is not None and is_path(file):
             report[key] = datasets.validate(file, limits=limits)
     target = reward_target(client, reward)
-    if is_path(training) and report["data"].ok:
-        report["reward"] = rewards.check(target, training, client=client, gold=load_gold(gold))
     arn = None if is_file(reward) else target
+    if is_path(training) and report["data"].ok:
+        report["reward"] = _check_reward(client, target, training, load_gold(gold))
     report["doctor"] = access.doctor(client, reward=arn, models=[str(given.model)])
     estimate = None
     if is_path(training) and report["data"].ok:
@@ -233,12 +233,10 @@ def _dry_run(client: Client, given: JobSettings, gold: str | None) -> None:
     if source is None:
         package = rewards.package(target)
         source = package.code_sha256
-        try:
-            plan = client.rewards.plan(package, name=_function_name(given))
-        except BedrockRFTError as error:
-            summary = "The deployment of the reward file could not be planned"
-            problem = Finding("warning", "not_deployable", summary, str(error))
-            report["doctor"] = replace(report["doctor"], findings=(*report["doctor"].findings, problem))
+        plan, problems = _plan(client, given, package)
+        doctor = report["doctor"]
+        pending = f"{reward}, which is not deployed yet"
+        report["doctor"] = replace(doctor, reward=pending, findings=(*doctor.findings, *problems))
     name = given.name or given.derive_name(source)
     request = _request(client, given, arn, name)
     ok = all(one.ok for one in report.values())
@@ -253,6 +251,37 @@ def _dry_run(client: Client, given: JobSettings, gold: str | None) -> None:
                 print_text(f"{text}\n")
         print_text(f"Request, which was not sent:\n{json.dumps(request, indent=2)}")
     finish(0 if ok else FOUND_ERRORS)
+
+
+def _check_reward(client: Client, target: str, training: str, gold: Any) -> Any:
+    """Return the report on the reward. If a deployed one cannot be invoked, the report says why."""
+    from bedrock_rft import rewards
+    from bedrock_rft._core.findings import Finding
+    from bedrock_rft.errors import ConfigurationError
+
+    try:
+        return rewards.check(target, training, client=client, gold=gold)
+    except ConfigurationError as error:
+        if is_file(target):
+            raise
+        # Invoking it needs AWS credentials, and a job with it does not.
+        unknown = Finding("unknown", "reward_not_checked", "The reward was not checked", str(error))
+        return rewards.Report(f"Check of {target}", (unknown,), target=target)
+
+
+def _plan(client: Client, given: JobSettings, package: Any) -> tuple[Any, list[Any]]:
+    """Return the plan of the deployment; if there is none, None and the finding that says why."""
+    from bedrock_rft._core.findings import Finding
+    from bedrock_rft.errors import BedrockRFTError, ConfigurationError
+
+    try:
+        return client.rewards.plan(package, name=_function_name(given)), []
+    except ConfigurationError as error:
+        summary = f"The real run would not create a job, because {given.reward} cannot be deployed"
+        return None, [Finding("error", "not_deployable", summary, str(error))]
+    except BedrockRFTError as error:  # such as a lost connection
+        summary = "The deployment of the reward file could not be planned"
+        return None, [Finding("warning", "not_deployable", summary, str(error))]
 
 
 def _request(client: Client, given: JobSettings, arn: str | None, name: str | None) -> Mapping[str, Any]:

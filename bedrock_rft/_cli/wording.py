@@ -38,6 +38,10 @@ _FUNCTION = re.compile(rf"\b(?:bedrock_rft\.)?({'|'.join(map(re.escape, _FUNCTIO
 _METHOD = re.compile(r"\bclient\.(\w+)\.(\w+)\b(?!\()")
 
 _SENTENCES = {
+    "make the client with profile=… or credentials=…": "pass --profile",
+    "use a client for AWS": "run the command in a new shell without the variables of the local service",
+    "Use a client for AWS": "Run the command in a new shell without the variables of the local service",
+    "or pass profile=… or credentials=…": "or pass --profile",
     "or pass api_key=…, profile=… or credentials=…": "or pass --profile",
     "Write the file with json.dumps or datasets.write": "Write one JSON object per line, with a JSON library",
     "datasets.write('train.jsonl', datasets.convert(…))": "bedrock-rft data convert FILE --to train.jsonl",

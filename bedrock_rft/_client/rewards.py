@@ -234,7 +234,7 @@ class AsyncRewards(AsyncResource):
         from bedrock_rft.access._deployment.function import newest_version
 
         config = self._session.config
-        return await self._session.transport.run(lambda: newest_version(Account(config), name))
+        return await self._session.transport.run(lambda: newest_version(Account(config, for_job=True), name))
 
     @overload
     async def logs(self, reward: object, *, since: float = 3600.0, follow: Literal[False] = False) -> LogLines: ...

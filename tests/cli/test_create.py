@@ -128,9 +128,9 @@ def test_paths_belong_to_the_folder_of_the_file(folder: Path, monkeypatch: pytes
 def test_a_dry_run_sends_nothing_and_prints_the_request(folder: Path, client: Client) -> None:
     before = len(list(client.jobs.list())), len(list(client.files.list()))
     (folder / "reward.py").write_text(REWARD)
-    done = create("run.toml", "--reward", "reward.py", "--dry-run", "--metadata", "dry=1")
+    done = create("run.toml", "--reward", "reward.py", "--dry-run", "--metadata", "dry=1", code=3)
     found = done.json
-    assert found["ok"] is True
+    assert found["ok"] is False, "the real run fails as well"
     assert {"request", "data", "reward", "doctor"} <= set(found)
     assert found["request"]["training_file"] == f"<the id of {folder / 'train.jsonl'} after its upload>".replace(
         f"{folder}/", ""
@@ -139,8 +139,47 @@ def test_a_dry_run_sends_nothing_and_prints_the_request(folder: Path, client: Cl
     assert function == "<the ARN of reward.py, deployed as reward-correct>"
     assert (len(list(client.jobs.list())), len(list(client.files.list()))) == before
     (problem,) = [one for one in found["doctor"]["findings"] if one["code"] == "not_deployable"]
+    assert "The real run would not create a job, because reward.py" in problem["summary"]
     assert "A job on the local service needs no deployment" in problem["reason"]
+    assert "pass any function's ARN, such as --reward 'arn:aws:lambda:" in problem["reason"]
+    assert found["doctor"]["reward"] == "reward.py, which is not deployed yet"
     assert "plan" not in found
+    refused = create("run.toml", "--reward", "reward.py", code=2)
+    assert "needs no deployment" in refused.error["message"], "before it asks whether to deploy"
+    assert "--yes" not in refused.error["message"]
+
+
+def test_a_dry_run_on_the_local_service_does_not_invoke_the_arn(folder: Path) -> None:
+    found = create(folder / "run.toml", "--dry-run").json
+    assert found["ok"] is True
+    (finding,) = found["reward"]["findings"]
+    assert (finding["level"], finding["code"]) == ("unknown", "reward_not_checked")
+    assert f"call its own reward, whatever the ARN, so {ARN} was not invoked" in finding["reason"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("reward", "check", ARN, "train.jsonl"),
+        ("reward", "score", ARN, "train.jsonl", "--answer", "1"),
+        ("rehearse", "train.jsonl", "--reward", ARN),
+        ("eval", "run", "train.jsonl", "--model", MODEL, "--reward", ARN),
+    ],
+)
+@pytest.mark.usefixtures("folder")
+def test_with_the_local_service_no_function_of_aws_is_invoked(words: tuple[str, ...]) -> None:
+    done = command(*words, "-o", "json")
+    assert done.code == 2
+    assert f"so {ARN} was not invoked: lambda.us-west-2.amazonaws.com is AWS" in done.error["message"]
+    assert "to bedrock-rft reward check" in done.error["message"]
+
+
+@pytest.mark.usefixtures("folder")
+def test_reading_names_no_change_of_an_account() -> None:
+    (missing,) = command("inventory", "-o", "json").json["incomplete"]
+    assert "lambda.us-west-2.amazonaws.com is AWS, so nothing was sent there" in missing
+    assert "changed" not in missing
+    assert "deployment" not in missing
 
 
 def test_a_dry_run_has_the_plan_of_the_deployment(here: Here, folder: Path) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from support.lambda_server import ARN, FakeLambda
 
+from bedrock_rft import Client, ConfigurationError
+from bedrock_rft.rehearsal import rehearse
 from bedrock_rft.rewards import Format, Numeric, Report, check
 
 RECORDS = [
@@ -172,6 +174,47 @@ def test_a_missing_function_is_reported(monkeypatch: pytest.MonkeyPatch) -> None
     (finding,) = check(ARN, RECORDS, size=4).errors
     assert finding.code == "busy"
     assert "EndpointConnectionError" in finding.summary
+    assert '"http://127.0.0.1:9"' in finding.summary, "not the long URL of the invocation"
+
+
+@pytest.mark.parametrize("auth", [None, "aws", "api_key"])
+def test_with_a_local_service_only_a_lambda_on_this_machine_is_invoked(
+    deployed: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, auth: str | None
+) -> None:
+    refused = r"call its own reward, .* was not invoked: lambda\.us-west-2\.amazonaws\.com is AWS"
+    options: Any = {"api_key": "k"} if auth == "api_key" else {"auth": auth}
+    local = "http://127.0.0.1:9/v1"
+    client = Client("us-west-2", base_url=local, **options) if auth else None
+    if client is None:  # botocore's own credentials, which may be those of the local service
+        monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK_MANTLE", local)
+    with pytest.raises(ConfigurationError, match=refused):
+        check(ARN, RECORDS, size=2, client=client)
+    with pytest.raises(ConfigurationError, match=refused):
+        rehearse(RECORDS, ARN, client=client)
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    if auth == "api_key":  # it is not the credentials that are missing
+        with pytest.raises(ConfigurationError, match=refused):
+            check(ARN, RECORDS, size=2, client=client)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAFAKEFAKEFAKEFAKE")
+    with deployed(REWARD.handler) as function:
+        assert check(ARN, RECORDS, size=2, client=client).invocations == function.done["answered"]
+
+
+def test_an_api_key_does_not_invoke_a_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    with (
+        Client("us-west-2", api_key="ABSKfake9Long8Term7Key") as client,
+        pytest.raises(ConfigurationError, match=r"^Invoking the reward needs AWS credentials, and there are none"),
+    ):
+        check(ARN, RECORDS, size=2, client=client)
+
+
+def test_a_rehearsal_names_a_lost_connection_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", "http://127.0.0.1:9")
+    failed = next(one for one in rehearse(RECORDS * 10, ARN).errors if one.code == "job_failed")
+    assert "The reward function could not be invoked: EndpointConnectionError" in failed.reason
+    assert "raised" not in failed.reason
+    assert "One bad rollout" not in failed.reason
 
 
 def test_a_slow_function_gets_a_warning(deployed: Callable[..., Any]) -> None:

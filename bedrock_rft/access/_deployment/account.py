@@ -76,10 +76,12 @@ _QUOTAS = {
 class Account:
     """The services of an AWS account, with the region and the AWS credentials of a client, or those botocore finds."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, for_job: bool = False) -> None:
+        """Determine the account. If `for_job`, an error for a local service says that its jobs need no function."""
         self.region = config.region
         self._services = AwsServices(config, {}, timeout=config.timeout, retries=_RETRIES)
         self._function, self._policy_options = "", ""
+        self._for_job = for_job
         self.refuse_real_account("lambda", "iam", "sts")
         identity = self.call("sts", "GetCallerIdentity", expect=("Account", "Arn"))
         self.id, self.caller = str(identity["Account"]), str(identity["Arn"])
@@ -222,14 +224,20 @@ class Account:
         return ""
 
     def refuse_real_account(self, *services: str) -> None:
-        """Raise `ConfigurationError` if a client for a local service would change a real account."""
+        """Raise `ConfigurationError` if a client for a local service would use a real account."""
         for service in services:
             host = self._services.real_host(service)
             if host:
+                advice = f"use a client for AWS, or point AWS_ENDPOINT_URL_{service.upper()} at this machine too."
+                if self._for_job:
+                    arn = f"arn:aws:lambda:{self.region}:123456789012:function:my-reward"
+                    advice = (
+                        "A job on the local service needs no deployment, because the service calls its own reward: "
+                        f"pass any function's ARN, such as reward='{arn}'. To deploy to AWS, {advice}"
+                    )
                 raise ConfigurationError(
-                    f"This client uses a local service, but {host} is AWS, and a real account would be changed. Make a "
-                    f"client for AWS, or point AWS_ENDPOINT_URL_{service.upper()} at this machine too. A job on the "
-                    "local service needs no deployment: pass any function's ARN; the service uses its own reward."
+                    f"This client uses a local service, but {host} is AWS, so nothing was sent there. "
+                    f"{advice[0].upper()}{advice[1:]}"
                 )
 
 

@@ -170,7 +170,7 @@ class Deployment:
 
 def plan_deployment(config: Config, deployment: Deployment) -> Plan:
     """Return what `deploy` would do. Nothing is changed."""
-    return _compare(Account(config), deployment, [])[0]
+    return _compare(Account(config, for_job=True), deployment, [])[0]
 
 
 def deploy(
@@ -185,7 +185,7 @@ def deploy(
 
     You can call it again at any time: finished steps are not repeated.
     """
-    deployed = _carry_out(Account(config), deployment)
+    deployed = _carry_out(Account(config, for_job=True), deployment)
     if dataset is None:
         return deployed
     from bedrock_rft.rewards._checking.check import check

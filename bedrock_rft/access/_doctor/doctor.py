@@ -63,7 +63,7 @@ class Report(Findings):
         region: AWS region of the requests.
         source: source of the API key or credentials.
         who: ARN of the identity; None if it is not known.
-        reward: ARN of the checked reward function; None if none was given.
+        reward: ARN of the checked reward function, or the file that a dry run would deploy; None if none was given.
     """
 
     base_url: str = ""

@@ -72,6 +72,8 @@ class Report(Findings):
 
     def facts(self) -> Sequence[tuple[str, str]]:
         """Return the sample, the scores by kind of answer, and the durations."""
+        if not self.invocations:
+            return []
         facts = [("tried on", f"{self.sample} records, {self.invocations} invocations")]
         facts += [(kind, str(scores)) for kind, scores in self.scores.items()]
         if self.form:

@@ -59,6 +59,8 @@ class InProcessTarget:
 
         # A thread cannot be stopped. One that exceeds the timeout continues as a daemon, and its result is not read.
         run_until(run, time.monotonic() + self.timeout, new_thread=True)
+        if failures and isinstance(failures[0], RewardError) and failures[0].code != RewardError.code:
+            raise failures[0]  # from another target that this function invokes
         if failures:
             raise handler_error("raised", describe_exception(failures[0])) from failures[0]
         if not results:

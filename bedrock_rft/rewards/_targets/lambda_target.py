@@ -12,7 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 from bedrock_rft._auth.aws_failures import AwsFailure, read_aws_failure
-from bedrock_rft._auth.botocore_clients import service_client_for
+from bedrock_rft._auth.botocore_clients import real_host, service_client_for
 from bedrock_rft._core.json_types import is_object
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError, RewardError
@@ -104,6 +104,13 @@ class LambdaTarget:
         self.name, self.arn = arn, arn
         region = LambdaArn(arn).region
         given = client if hasattr(client, "invoke") else None
+        host = "" if given is not None else real_host(client, "lambda", region)
+        if host:
+            raise ConfigurationError(
+                f"Jobs on the local service call its own reward, whatever the ARN, so {arn} was not invoked: {host} is "
+                "AWS. To check the reward's code, pass its file, 'file.py:name', to rewards.check. To invoke the "
+                "function, use a client for AWS, or point AWS_ENDPOINT_URL_LAMBDA at this machine too."
+            )
         settings_client = given or service_client_for(
             client, "lambda", region=region, timeout=_SETTINGS_TIMEOUT, retries=0
         )
