@@ -15,7 +15,7 @@ def lazy_names(
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Return `__getattr__` and `__dir__` for a package, given the public names of each module.
 
-    A name in `renamed` raises an `ImportError` that says what to use instead.
+    A name in `renamed` raises an `ImportError` that names the replacement.
     """
     homes = {name: f"{package}.{module}" for module, names in modules.items() for name in names}
 

@@ -110,7 +110,7 @@ class Difficulty(ShortRepr):
         pass_mark: the lowest reward with which an answer passes.
         origin: the origin of the answers, such as the model and the file; may be empty.
         local_service: True if the local service or a rehearsal gave answers. They know the references, so the table
-            says nothing about the difficulty for a model.
+            does not show the difficulty for a model.
     """
 
     prompts: Mapping[str, PromptDifficulty]
