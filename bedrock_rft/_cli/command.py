@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from importlib import import_module
@@ -140,6 +139,8 @@ def parse_pairs(flag: str, given: Sequence[str]) -> dict[str, str]:
 
 def pop_hyperparameters(flags: dict[str, Any]) -> dict[str, Any]:
     """Remove the values of `hyperparameter_options` from the flags, and return those that were given."""
+    import json  # slow for a help text
+
     flagged = {name: flags.pop(name) for name in ("n_epochs", "batch_size", "learning_rate_multiplier")}
     given = {name: value for name, value in flagged.items() if value is not None}
     for name, text in parse_pairs("--hyperparameter", flags.pop("hyperparameter")).items():

@@ -137,8 +137,6 @@ def print_failure(error: BaseException, *, as_json: bool, context: click.Context
     if request_id and request_id not in text:
         text += f" (request {sanitize_line(request_id, 100)})"
     _print_wrapped(f"error: {text}")
-    for one in list(getattr(error, "problems", ()))[1:]:
-        _print_wrapped(f"  - {for_shell(str(one), context)}", next_indent="    ")
     if (report := getattr(error, "report", None)) is not None:
         print_error(for_shell(str(report), context))
 
@@ -181,11 +179,10 @@ def _print_json(kind: str, code: object, message: str, remedy: str | None, reque
     print_error(json.dumps({"error": fields}, indent=2, default=str))
 
 
-def _print_wrapped(text: str, next_indent: str = "  ") -> None:
+def _print_wrapped(text: str) -> None:
     for line in text.splitlines() or [""]:
-        wrapped = textwrap.wrap(
-            line, _WIDTH, subsequent_indent=next_indent, break_long_words=False, break_on_hyphens=False
-        )
+        indent = " " * (len(line) - len(line.lstrip()) + 2)
+        wrapped = textwrap.wrap(line, _WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
         print_error("\n".join(wrapped))
 
 

@@ -68,6 +68,19 @@ def test_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert json.loads(Path("train.jsonl").read_text().splitlines()[7])["reference_answer"] == "7"
 
 
+def test_the_problems_of_a_file_are_listed_once(service: LocalService) -> None:
+    assert service.region
+    Path("bad.jsonl").write_text(records() + "\n".join("{" * count for count in range(1, 9)))
+    for words in (("files", "upload"), ("data", "split")):
+        done = command(*words, "bad.jsonl")
+        assert done.code == 3
+        assert [line.split(",")[0].strip() for line in done.err.splitlines() if line.startswith("  Line")] == [
+            f"Line {place}" for place in range(101, 106)
+        ]
+        assert "… and 3 more: see bedrock-rft data check" in done.err
+        assert "Line 106" not in done.err
+
+
 def test_files(service: LocalService, tmp_path: Path) -> None:
     assert service.region
     first = command("files", "upload", "train.jsonl", "--name", "mine.jsonl", "-o", "quiet").out.strip()
