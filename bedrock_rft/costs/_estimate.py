@@ -50,6 +50,11 @@ class Workload:
     samples: int = 1  # answers to each of these prompts
 
     @property
+    def prompts_per_step(self) -> int:
+        """Return the number of prompts in a full step: the batch size, or all records if there are fewer."""
+        return min(self.batch_size, self.records)
+
+    @property
     def steps(self) -> Range:
         """Return the number of steps: at most one per batch, and at least the share that the published run had."""
         most = self.n_epochs * math.ceil(self.records / self.batch_size)
@@ -148,8 +153,8 @@ class Estimate(JsonReport):
             clip(sanitize_line(self.title)),
             *wrap(f"about {format_money(self.total, self.currency)}{missing}; {storage}"),
             *wrap(
-                f"{self.steps} steps, {self.rollouts} rollouts, {self.invocations} invocations, "
-                f"{format_hours(self.hours)} of training"
+                f"{self.steps} step{'s' * (self.steps.high != 1)}, {self.rollouts} rollouts, "
+                f"{self.invocations} invocations, {format_hours(self.hours)} of training"
             ),
         ]
         for item in self.items:
@@ -166,7 +171,7 @@ def estimate(
 ) -> Estimate:
     """Estimate a run. `title` names the dataset; the prices of `region` are preferred."""
     table = _Table(prices, region)
-    seconds = pace.step_seconds(load.batch_size).times(load.steps)
+    seconds = pace.step_seconds(load.prompts_per_step).times(load.steps)
     seconds = Range(seconds.low, seconds.high + pace.around.high) if pace.around else seconds
     hours = seconds.times(1 / _HOUR)
     items = [
@@ -186,6 +191,10 @@ def estimate(
         values = ", ".join(f"{name} {getattr(load, name)}" for name in load.assumed)
         assumptions.insert(
             0, f"{values}, as in the documented example, because no value was given and the service chooses one"
+        )
+    if load.batch_size > load.records:
+        assumptions.append(
+            f"a step has {load.records:,} prompts, because the data have no more; batch_size is {load.batch_size:,}"
         )
     if pace.around is None:
         assumptions.append("the hours are from the first to the last step; the time before and after was not measured")

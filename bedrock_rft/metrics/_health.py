@@ -90,7 +90,8 @@ def _reward_trend_finding(
 
 def _entropy_finding(points: Points, thresholds: Thresholds) -> Finding:
     early, late, errors = _compare_ends(points, thresholds)
-    evidence = f"{early:.3g} nats at first, {late:.3g} lately, over {len(points)} steps"
+    size = windows.end_size(len(points), thresholds.window)
+    evidence = f"mean {windows.format_ends(f'{early:.3g} nats', f'{late:.3g}', size, f'{len(points)} steps')}"
     if late < thresholds.entropy_least or (
         late < early * thresholds.entropy_share and errors >= thresholds.change_errors
     ):
@@ -105,7 +106,7 @@ def _entropy_finding(points: Points, thresholds: Thresholds) -> Finding:
 def _gradient_finding(points: Points, thresholds: Thresholds) -> Finding:
     # Steps without a training signal have no gradient, so they are ignored.
     logs = [(step, math.log(value)) for step, value in points if value > 0]
-    size = max(1, min(thresholds.window, len(logs) // 3))
+    size = windows.end_size(len(logs), thresholds.window)
     if len(logs) < thresholds.enough or not any(value > 0 for _, value in points[-size:]):
         size_text = (
             f"0 in the last {size} steps" if len(logs) >= thresholds.enough else f"above 0 in {len(logs)} steps only"
@@ -114,7 +115,7 @@ def _gradient_finding(points: Points, thresholds: Thresholds) -> Finding:
     first = math.exp(statistics.median(value for _, value in logs[:size]))
     last = math.exp(statistics.median(value for _, value in logs[-size:]))
     counted = f"{len(logs)} steps{' with a gradient' if len(logs) < len(points) else ''}"
-    evidence = f"{first:.3g} at first, {last:.3g} lately, over {counted}"
+    evidence = f"median {windows.format_ends(f'{first:.3g}', f'{last:.3g}', size, counted)}"
     if last >= first * thresholds.gradient_ratio:
         summary = f"The gradient norm has grown {last / first:,.0f}-fold: {evidence}"
         reason = "training diverges: each step changes the model more than the step before"
@@ -149,7 +150,8 @@ def _spikes(logs: Points, thresholds: Thresholds) -> list[tuple[float, float]]:
 
 def _length_finding(points: Points, thresholds: Thresholds) -> Finding:
     early, late, errors = _compare_ends(points, thresholds)
-    evidence = f"{early:,.0f} tokens at first, {late:,.0f} lately, over {len(points)} steps"
+    size = windows.end_size(len(points), thresholds.window)
+    evidence = f"mean {windows.format_ends(f'{early:,.0f} tokens', f'{late:,.0f}', size, f'{len(points)} steps')}"
     if errors >= thresholds.change_errors and late >= early * thresholds.length_ratio:
         reason = "unless the task needs long answers, the reward pays for length, which costs time and tokens"
         remedy = (
@@ -219,7 +221,7 @@ def _is_at_top(rewards: Sequence[float], reward_range: Range | None, thresholds:
 def _compare_ends(points: Points, thresholds: Thresholds) -> tuple[float, float, float]:
     """Return the mean of the first and of the last steps, and their difference in standard errors."""
     values = [value for _, value in points]
-    size = max(1, min(thresholds.window, len(values) // 3))
+    size = windows.end_size(len(values), thresholds.window)
     early, late = statistics.fmean(values[:size]), statistics.fmean(values[-size:])
     error = windows.noise(values) * math.sqrt(2 / size)
     return early, late, abs(late - early) / error if error > 0 else 0.0

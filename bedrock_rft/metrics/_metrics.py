@@ -198,7 +198,7 @@ class Metrics(Table, Sequence[TrainingMetrics]):
             steps = ", ".join(f"{step:,}" for step in saved)
             lines.append(clip(f"  checkpoints at steps {steps}" if saved else f"  {len(self.checkpoints)} checkpoints"))
         if names := self.names:
-            head = "".join(f"{title:>{_NUMBER_WIDTH}}" for title in ("first", "last", "lowest", "highest"))
+            head = "".join(f"{title:>{_NUMBER_WIDTH}}" for title in ("first step", "last step", "lowest", "highest"))
             width = min(_MAX_NAME_WIDTH, max(_NAME_WIDTH, *(len(name) + 1 for name in names)))
             lines.append(f"  {'':<{width}}{head}")
             lines += [self._row(name, width) for name in names]

@@ -76,7 +76,7 @@ class RunRecord(JsonReport):
             ("Request", _flatten(self.request)),
             *((f"{name.capitalize()} file", values) for name, values in self.files.items()),
             ("Reward", self.reward),
-            ("Metrics", self.metrics),
+            ("Metrics", _metric_rows(self.metrics)),
             ("Evaluation", _model_scores(self.evaluation)),
             ("Cost", _flatten(self.cost or {})),
             ("Software", self.software),
@@ -104,6 +104,14 @@ def _format_cell(value: object) -> str:
     for mark in ("\\", "|", "`", "<", "[", "*", "_"):
         escaped = escaped.replace(mark, f"\\{mark}")
     return escaped
+
+
+def _metric_rows(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metrics, with names that say which steps the mean rewards are of."""
+    size = metrics.get("rewards_averaged")
+    steps = "step" if size == 1 else f"{size} steps"
+    names = {f"{end}_rewards_mean": f"mean reward of the {end} {steps}" for end in ("first", "last")}
+    return {names.get(name, name): value for name, value in metrics.items() if name != "rewards_averaged"}
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -42,7 +42,8 @@ class _Reward:
         self, values: Sequence[float], progress: float | None, scale: Range | None, thresholds: Thresholds
     ) -> None:
         self.values, self.progress, self.scale = values, progress, scale
-        means = windows.rolling_means(values, max(1, min(thresholds.window, len(values) // 3)))
+        self.size = windows.end_size(len(values), thresholds.window)
+        means = windows.rolling_means(values, self.size)
         self.first, self.best, self.last = means[0], max(means), means[-1]
         self.noise = windows.noise(values)
         falls = windows.find_falls(values, ended=progress == 1)
@@ -76,8 +77,9 @@ class _Reward:
     @property
     def evidence(self) -> str:
         """Return the end of each summary: the first, best and last mean, and the number of steps."""
-        best = "" if self.best <= max(self.first, self.last) else f"{self.best:.2f} at best, "
-        return f"{self.first:.2f} at first, {best}{self.last:.2f} lately, over {len(self.values)} steps"
+        best = "" if self.best <= max(self.first, self.last) else f", at best {self.best:.2f}"
+        steps = f"{len(self.values)} steps{best}"
+        return f"mean {windows.format_ends(f'{self.first:.2f}', f'{self.last:.2f}', self.size, steps)}"
 
     def upper_bound(self, count: int) -> float:
         """Return an upper bound on the true mean of the last steps."""

@@ -71,6 +71,17 @@ def window_sizes(count: int, shortest: int = _MIN_WINDOW) -> tuple[int, ...]:
     return tuple(sizes)
 
 
+def end_size(count: int, window: int) -> int:
+    """Return the number of steps at each end of a run that are compared: a window, and at most a third of the run."""
+    return max(1, min(window, count // 3))
+
+
+def format_ends(first: str, last: str, size: int, steps: str) -> str:
+    """Return the values at both ends of a run as text that names the steps that each is of."""
+    ends = ("the first step", "the last") if size == 1 else (f"the first {size} steps", f"the last {size}")
+    return f"of {ends[0]} {first}, of {ends[1]} {last}, over {steps}"
+
+
 def rolling_means(values: Sequence[float], size: int) -> list[float]:
     """Return the mean of every `size` consecutive values."""
     sums = [0.0, *accumulate(values)]

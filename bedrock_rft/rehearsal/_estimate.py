@@ -73,7 +73,7 @@ async def estimate_run(
         return name, replace(load, answer_tokens=given, answer_basis="given") if given else load
 
     name, load = await client._session.transport.run(read_workload)
-    pace = await _account_pace(client.jobs, model, load.batch_size) if history else None
+    pace = await _account_pace(client.jobs, model, load.prompts_per_step) if history else None
     return estimate(name, load, model, table, pace or ASSUMED, region=client._session.config.region)
 
 

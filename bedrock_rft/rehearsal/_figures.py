@@ -66,7 +66,8 @@ class Curve(ShortRepr):
     def findings(self) -> list[Finding]:
         """Return one finding: the direction of the curve, and its likely cause."""
         first, last, low, span = self.first, self.last, self.bounds[0], self.bounds[1] - self.bounds[0]
-        change = f"from {first:.2f} to {last:.2f} over {len(self.rewards):,} steps"
+        count = len(self.rewards)
+        change = f"from {first:.2f} to {last:.2f} over {count:,} step{'s' * (count != 1)}"
         if span <= _SAME:
             summary = f"All rehearsed answers scored {first:.3g}, so there is no training signal"
             reason = "the local policy wrote right and wrong answers in several forms, all with the same score"
@@ -257,8 +258,8 @@ class Load(JsonReport):
 
     def __str__(self) -> str:
         return (
-            f"{self.steps:,} steps, {self.rollouts:,} rollouts in {self.calls:,} invocations, up to "
-            f"{self.calls_at_once:,} at once, about {format_duration(self.total_seconds)} in all"
+            f"{self.steps:,} step{'s' * (self.steps != 1)}, {self.rollouts:,} rollouts in {self.calls:,} invocations, "
+            f"up to {self.calls_at_once:,} at once, about {format_duration(self.total_seconds)} in all"
         )
 
     def findings(self) -> list[Finding]:

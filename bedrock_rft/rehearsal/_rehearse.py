@@ -11,10 +11,12 @@ from functools import partial
 from typing import Any, cast
 
 from bedrock_rft._core.findings import Finding
+from bedrock_rft._core.text import sanitize_line
 from bedrock_rft._transport.transport import run_sync
 from bedrock_rft.costs import Estimate, Prices, Range
 from bedrock_rft.costs._estimate import estimate
 from bedrock_rft.costs._pace import ASSUMED
+from bedrock_rft.costs._prices import canonical_model
 from bedrock_rft.datasets import Difficulty, hash_messages, read, validate
 from bedrock_rft.datasets import Report as DataReport
 from bedrock_rft.errors import ConfigurationError, DatasetError
@@ -35,6 +37,7 @@ from bedrock_rft.rewards._batch.recorder import Recording, RolloutRecorder
 from bedrock_rft.rewards._checking.answer_forms import find_form
 from bedrock_rft.rewards._targets.resolve import resolve_target
 from bedrock_rft.types import Hyperparameters
+from bedrock_rft.types.models import KNOWN_MODELS
 
 MODEL = "openai.gpt-oss-20b"
 _MEMORY_MB = 1024
@@ -229,7 +232,8 @@ def _report(local: _LocalResults, plan: Plan, evaluation: Evaluation | None, rew
         findings.append(Finding("unknown", "not_rehearsed", summary, local.unreadable))
     findings += local.reward.findings if local.reward else ()
     curve, load = _curve(local.job), _load(local)
-    findings += _job_findings(local, curve)
+    findings += _settings_findings(local, plan)
+    findings += _job_findings(local, plan, curve)
     base, difficulty = None, _matching_difficulty(plan.difficulty, local.records)
     if evaluation is not None and evaluation.models[0].answers:
         scores = [*evaluation.models[0].scores.values()]
@@ -247,7 +251,7 @@ def _report(local: _LocalResults, plan: Plan, evaluation: Evaluation | None, rew
         target=local.reward.target if local.reward else "",
         data=local.data,
         reward=local.reward,
-        records=len(local.records),
+        records=local.data.records,
         rehearsed=min(plan.max_records, len(local.records)),
         settings=plan.job_settings,
         metrics=local.job.metrics if local.job else None,
@@ -287,7 +291,9 @@ def _data_findings(data: DataReport) -> list[Finding]:
         place = f", {problem.place}" if problem.place else ""
         summary = f"{data.name}{place}: {problem.summary}"
         findings.setdefault(problem.code, Finding(problem.severity, problem.code, summary, reason, problem.remedy))
-    return [*findings.values()] or [Finding("ok", "data", f"The service accepts the {data.records:,} records")]
+    return [*findings.values()] or [
+        Finding("ok", "data", f"The {data.records:,} records have the form that the service documents")
+    ]
 
 
 def _curve(job: RehearsedJob | None) -> Curve | None:
@@ -314,7 +320,33 @@ def _load(local: _LocalResults) -> Load | None:
     )
 
 
-def _job_findings(local: _LocalResults, curve: Curve | None) -> list[Finding]:
+def _settings_findings(local: _LocalResults, plan: Plan) -> list[Finding]:
+    """Return a warning for a model that is not documented, and for a batch that is larger than the data."""
+    findings: list[Finding] = []
+    if canonical_model(plan.model) not in KNOWN_MODELS:
+        reason = f"documented models: {', '.join(sorted(KNOWN_MODELS))}; AWS may have added others"
+        remedy = "Check the name of the model before you create a job"
+        summary = f"'{sanitize_line(plan.model, 100)}' is not documented as trainable"
+        findings.append(Finding("warning", "model", summary, reason, remedy))
+    size, count = plan.job_settings.get("batch_size", 0), len(local.records)
+    if size > count > 0:
+        summary = f"The batch size {size:,} is larger than the {count:,} records, so an epoch has 1 step"
+        findings.append(Finding("warning", "large_batch", summary, "", "Use a smaller batch_size"))
+    return findings
+
+
+def _explain(finding: Finding, local: _LocalResults, plan: Plan) -> Finding:
+    """Return a finding on the curve with the remedy that fits the settings."""
+    rate = plan.job_settings.get("learning_rate_multiplier", 1.0)
+    if finding.code == "stays" and rate < 1:
+        reason = f"with learning_rate_multiplier {rate:g}, the local policy changes little; {finding.reason}"
+        return replace(finding, reason=reason, remedy="Rehearse without learning_rate_multiplier")
+    if finding.code == "few_steps" and len(local.records) <= plan.max_records:
+        return replace(finding, remedy="Use a smaller batch_size, more epochs or more records")
+    return finding
+
+
+def _job_findings(local: _LocalResults, plan: Plan, curve: Curve | None) -> list[Finding]:
     job = local.job
     if job is None:
         return []
@@ -331,7 +363,7 @@ def _job_findings(local: _LocalResults, curve: Curve | None) -> list[Finding]:
         # and a rising curve that would hide an error of the reward.
         repeated = finding.code == "flat" and (findings or reported & {"all_equal", "always_zero", "no_right_answer"})
         if not repeated and not (finding.level == "ok" and errors):
-            findings.append(finding)
+            findings.append(_explain(finding, local, plan))
     return findings
 
 

@@ -94,7 +94,7 @@ class Rehearsal(Findings):
 
     def facts(self) -> Sequence[tuple[str, str]]:
         """Return the names and values that are shown above the findings."""
-        rows = [("data", f"{self.records:,} records, {self.data.verdict}")] if self.data is not None else []
+        rows = [("data", f"{self.data.records:,} records, {self.data.verdict}")] if self.data is not None else []
         if self.reward is not None:
             right, wrong = (self.reward.scores.get(kind) for kind in ("right", "wrong"))
             scores = f"; right answers score {right.mean:.3f}" if right else ""
@@ -103,7 +103,9 @@ class Rehearsal(Findings):
         if self.load is not None:
             load, epochs = self.load, self.load.n_epochs
             missing = [name for name in ("n_epochs", "batch_size") if name not in self.settings]
-            steps = f"{load.steps:,} steps: {epochs} epoch{'s' * (epochs > 1)}, {load.batch_size} prompts a step"
+            prompts = min(load.batch_size, load.records)
+            steps = f"{load.steps:,} step{'s' * (load.steps > 1)}: {epochs} epoch{'s' * (epochs > 1)}"
+            steps += f", {prompts:,} prompt{'s' * (prompts > 1)} a step"
             defaults = f"; default{'s' * (len(missing) > 1)} for {' and '.join(missing)}" if missing else ""
             rows.append(("run", steps + defaults))
         if self.curve is not None:
@@ -121,11 +123,7 @@ class Rehearsal(Findings):
             slowest = f"slowest invocation about {slowest} of {load.timeout:g} s allowed"
             rows.append(("time", f"{slowest}; {total} in all"))
         if self.estimate is not None:
-            cost, hours = self.estimate, self.estimate.hours
-            money = (
-                f"about {format_money(cost.total, cost.currency)} for {format_hours(hours)} of training and the rest"
-            )
-            rows.append(("money", f"{money}; the pace and how hours are billed are not published: see .estimate"))
+            rows.append(("money", f"{_format_money(self.estimate)}; pace and billing of hours are not published"))
         if self.evaluation is not None and self.base is not None:
             model = self.evaluation.models[0]
             tokens = f"{model.prompt_tokens + model.completion_tokens:,} tokens"
@@ -198,6 +196,15 @@ class Rehearsal(Findings):
         ]
         drawn = charts([("", Metrics(tuple(rewards)))])
         return f"<h3>The rehearsed job{part}</h3><div class='rft-run'><style>{STYLE}</style>{drawn}</div>"
+
+
+def _format_money(cost: Estimate) -> str:
+    """Return the known cost, and the parts that it covers or lacks."""
+    total, hours = format_money(cost.total, cost.currency), format_hours(cost.hours)
+    missing = [item.name.replace(", ", " of the ") for item in cost.items if item.money is None and not item.monthly]
+    if missing:
+        return f"about {total} without {', '.join(missing)}, whose prices are not known; {hours} of training"
+    return f"about {total} for {hours} of training, the reward function and an evaluation"
 
 
 def _selection_row(table: Difficulty) -> Sequence[tuple[str, str]]:

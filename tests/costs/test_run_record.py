@@ -51,6 +51,8 @@ def test_a_record_has_everything_and_repeats_the_run(client: Client, tmp_path: P
     assert record.cost is not None
     assert record.cost["so_far"]["low"] <= record.cost["so_far"]["high"]
     assert record.unknown == ()
+    assert record.service["note"].startswith("a rehearsal on the local service")
+    assert "| mean reward of the first 2 steps |" in record.to_markdown()
     assert record.request["metadata"] == {"team": "a"}
     written = tmp_path / "card.json"
     record.to_json(written)

@@ -501,6 +501,48 @@ def test_a_known_difficulty_replaces_samples(data: Path, tmp_path: Path) -> None
         rehearse(data, right, samples=2, difficulty=table)
 
 
+def test_a_batch_that_exceeds_the_data_has_the_prompts_that_exist(data: Path) -> None:
+    report = rehearse(data, right, hyperparameters={"batch_size": 500})
+    count = len(list(datasets.read(data)))
+    equal = rehearse(data, right, hyperparameters={"batch_size": count})
+    text = " ".join(str(report).split())
+    assert f"1 step: 1 epoch, {count} prompts a step" in text
+    assert "large_batch" in {finding.code for finding in report.warnings}
+    assert report.estimate is not None
+    assert equal.estimate is not None
+    assert report.estimate.hours == equal.estimate.hours
+    assert "1 step, " in str(report.estimate)
+    assert any(f"a step has {count} prompts" in each for each in report.estimate.assumptions)
+    assert "limit=" not in text
+    assert "Use a smaller batch_size, more epochs or more records" in text
+    assert not {"large_batch", "model"} & {finding.code for finding in equal.findings}
+
+
+def test_a_model_that_is_not_documented_is_named_and_its_costs_are_not_left_out_silently(data: Path) -> None:
+    report = rehearse(data, right, limit=16, model="foo")
+    text = " ".join(str(report).split())
+    assert "'foo' is not documented as trainable" in text
+    assert "without training, evaluation of the base model, evaluation of the tuned model, whose prices are not" in text
+    assert "for the rest" not in text
+
+
+def test_a_low_learning_rate_is_the_reason_for_a_reward_that_stays(data: Path) -> None:
+    report = rehearse(data, right, hyperparameters={"learning_rate_multiplier": 0.001, "n_epochs": 2})
+    (finding,) = [one for one in report.findings if one.code == "stays"]
+    assert finding.reason.startswith("with learning_rate_multiplier 0.001, the local policy changes little")
+    assert finding.remedy == "Rehearse without learning_rate_multiplier"
+
+
+def test_data_that_cannot_be_read_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "bad.jsonl"
+    path.write_text('{"messages": 1}\n[1]\n{"messages": 2}\nno\n', "utf-8")
+    report, checked = rehearse(path, right), datasets.validate(path)
+    assert checked.records
+    assert dict(report.facts())["data"].startswith(f"{checked.records} records, ")
+    assert f"{checked.records} records, " in report.to_html()
+    assert report.to_dict()["records"] == checked.records
+
+
 def test_a_difficulty_of_the_local_service_says_nothing_about_the_base_model(data: Path, tmp_path: Path) -> None:
     rehearse(data, right, limit=16, record=tmp_path / "rollouts")
     table = rollouts.read(tmp_path / "rollouts").difficulty()
