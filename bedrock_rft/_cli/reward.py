@@ -154,7 +154,7 @@ def check(source: str, dataset: str, gold: str | None, cases: str | None, **give
         raise click.UsageError(f"{flag} limits what --accuracy or --cases measures. Add one of them, or leave it out.")
     given |= {"gold": load_gold(gold), "cases": cases or (), **shares}
     with _client_for(source) as client:
-        report = rewards.check(_target(client, source), dataset, client=client, **given)
+        report = rewards.check(_target(client, source), dataset, client=client, progress=True, **given)
     finish_report(report)
 
 

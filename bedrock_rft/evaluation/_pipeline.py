@@ -20,7 +20,8 @@ from bedrock_rft.evaluation._resume_file import Answer, AnswerScore, ResumeFile
 from bedrock_rft.evaluation._sampling import AdaptiveLimiter, Sampler, sample_all
 from bedrock_rft.rewards._batch.recorder import Recording, RolloutRecorder, score_and_record
 from bedrock_rft.rewards._batch.score import check_pickle, worker_died
-from bedrock_rft.rewards._batch.worker import ScoringTask, concerns_single_answer, score_together
+from bedrock_rft.rewards._batch.worker import ScoringTask, concerns_single_answer, floor_reason, score_together
+from bedrock_rft.rewards._runtime.rollout import ERROR_METRIC
 from bedrock_rft.rewards._targets.entry_point import EntryPoint, InProcessTarget
 from bedrock_rft.rewards._targets.resolve import lambda_arn, resolve_target
 from bedrock_rft.rewards._targets.target import Target, invoke_until_accepted
@@ -35,7 +36,9 @@ _LAMBDA_INVOCATIONS = 8
 """Concurrent invocations of a deployed function."""
 
 
-_Score = Callable[[Sequence[Mapping[str, Any]], Sequence[str]], Sequence[AnswerScore]]
+_Scored = tuple[AnswerScore, str | None]
+"""A score, and why it is the floor if the reward could not score the answer."""
+_Score = Callable[[Sequence[Mapping[str, Any]], Sequence[str]], Sequence[_Scored]]
 
 
 @dataclass(frozen=True)
@@ -62,14 +65,14 @@ def create_scorer(
     """
     timeout = None if lambda_arn(reward) else _LOCAL_TIMEOUT
     target = resolve_target(reward, timeout=timeout, memory=_LOCAL_MEMORY_MB, client=client)
-    entry_point = as_entry_point(target)
     recorder = RolloutRecorder.of(record, "evaluation", target.arn or target.name, local=local)
 
-    def score(entries: Sequence[Mapping[str, Any]], models: Sequence[str]) -> list[AnswerScore]:
+    def score(entries: Sequence[Mapping[str, Any]], models: Sequence[str]) -> list[_Scored]:
         ids, began = [str(entry["id"]) for entry in entries], time.perf_counter()
-        result = entry_point(entries, None)
+        errors: dict[str, str] = {}
+        result = _invoke(target, entries, errors)
         scores = score_and_record(result, entries, ids, recorder, time.perf_counter() - began, models)
-        return [AnswerScore(result.score, dict(result.metrics)) for result in scores]
+        return [(AnswerScore(one.score, dict(one.metrics)), floor_reason(one, errors)) for one in scores]
 
     task = ScoringTask(uuid4().hex, reward, timeout, _LOCAL_MEMORY_MB, recorder=recorder)
     scoring = score if executor is None else _executor_scoring(executor, task)
@@ -81,29 +84,40 @@ def _executor_scoring(executor: Executor, task: ScoringTask) -> _Score:
     """Return a function that scores a batch in a worker. Raises `ConfigurationError` if `task` cannot be pickled."""
     check_pickle(task, executor)
 
-    def score(entries: Sequence[Mapping[str, Any]], models: Sequence[str]) -> list[AnswerScore]:
+    def score(entries: Sequence[Mapping[str, Any]], models: Sequence[str]) -> list[_Scored]:
         try:
             results = executor.submit(score_together, task, entries, models).result()
         except BrokenExecutor as error:
             raise worker_died(error) from error
-        return [AnswerScore(cast("float", value), dict(metrics)) for value, metrics, _ in results]
+        return [(AnswerScore(cast("float", value), dict(metrics)), error) for value, metrics, error in results]
 
     return score
 
 
 def as_entry_point(target: Target) -> EntryPoint:
     """Return a function of (event, context) that invokes a target, again while it is busy. Raises `RewardError`."""
+    return lambda event, _: _invoke(target, event, {})
+
+
+def _invoke(target: Target, event: object, errors: dict[str, str]) -> Any:
+    """Return the result of a target. `errors` gets the reasons of the answers that got the floor, by id."""
     if isinstance(target, InProcessTarget):
-        return lambda event, _: target.call(event)
-    return lambda event, _: invoke_until_accepted(target, event).unwrap()
+        return target.call(event, errors)
+    outcome = invoke_until_accepted(target, event)
+    errors.update(outcome.errors)
+    return outcome.unwrap()
 
 
 @dataclass
 class Unscored:
-    """Reasons by question key: questions that the service rejected, and answers that the reward could not score."""
+    """Reasons by question key.
+
+    They are those of questions that the service rejected, of answers without a score, and of answers with the floor.
+    """
 
     unanswered: dict[str, str] = field(default_factory=dict[str, str])
     ungraded: dict[str, str] = field(default_factory=dict[str, str])
+    floored: dict[str, str] = field(default_factory=dict[str, str])
 
 
 async def run_pipeline(
@@ -149,6 +163,7 @@ class _Scoring:
         self._scorer, self._kept, self._progress = scorer, kept, progress
         self._batch: list[Question] = []
         self._characters = 0
+        self._works = any(not score.parts.get(ERROR_METRIC, 0.0) for score in kept.scores.values())
         self._queue: asyncio.Queue[list[Question]] = asyncio.Queue()
 
     def add(self, question: Question) -> None:
@@ -166,13 +181,24 @@ class _Scoring:
             self._queue.put_nowait(batch)
 
     async def run(self) -> None:
-        """Score batches until the end. If only single answers of a batch may have failed, score them one by one."""
+        """Score batches until the end. If only single answers of a batch may have failed, score them one by one.
+
+        Raises `RewardError` if the reward raised for all answers of the first batch.
+        """
         while batch := await self._queue.get():
             try:
                 await self._score(batch)
             except RewardError as error:
                 if not concerns_single_answer(error) or not await self._score_singly(batch):
                     raise
+            floored = self.unscored.floored
+            self._works = self._works or any(question.key not in floored for question in batch)
+            if not self._works:
+                raise RewardError(
+                    f"The reward scored none of the first {len(batch)} answers, so the evaluation was stopped. The "
+                    f"first reason: {floored[batch[0].key]}. Correct the reward, and try it with rewards.check.",
+                    code="raised",
+                )
 
     async def _score(self, batch: Sequence[Question]) -> None:
         entries = [
@@ -180,8 +206,10 @@ class _Scoring:
         ]
         models = [question.model.id for question in batch]
         scores = await run_in_thread(partial(self._scorer.score, entries, models))
-        for question, score in zip(batch, scores, strict=True):
+        for question, (score, reason) in zip(batch, scores, strict=True):
             self._kept.add_score(question.key, score)
+            if reason is not None:
+                self.unscored.floored[question.key] = reason
             self._progress.advance("scored")
 
     async def _score_singly(self, batch: Sequence[Question]) -> bool:

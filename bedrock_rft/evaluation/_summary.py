@@ -223,7 +223,7 @@ def evaluation_findings(
         yield _base_finding(results[0], thresholds, reward_range)
     yield from map(_comparison_finding, comparisons)
     for result in results:
-        yield from _answer_findings(result)
+        yield from _answer_findings(result, unscored)
     for code, summary, reasons in (
         ("not_answered", "questions were rejected by the service", unscored.unanswered),
         ("not_scored", "answers could not be scored", unscored.ungraded),
@@ -233,7 +233,7 @@ def evaluation_findings(
             yield Finding("warning", code, f"{len(reasons):,} {summary}", f"the first reason: {first}")
 
 
-def _answer_findings(result: ModelResult) -> Iterator[Finding]:
+def _answer_findings(result: ModelResult, unscored: Unscored) -> Iterator[Finding]:
     label = result.label
     if not result.answers:
         reason = "the service rejected every question, or the reward scored no answer"
@@ -251,6 +251,8 @@ def _answer_findings(result: ModelResult) -> Iterator[Finding]:
     if result.parts.get(ERROR_METRIC, 0.0) > 0:
         summary = f"The reward raised on {result.parts[ERROR_METRIC]:.1%} of the answers of {label}"
         reason = "these answers count as the lowest score"
+        if unscored.floored:
+            reason += f". The first reason: {next(iter(unscored.floored.values()))}"
         yield Finding("warning", "reward_errors", summary, reason, "Run rewards.check on the reward")
 
 

@@ -199,7 +199,15 @@ def _run_locally(dataset: object, reward: object, plan: Plan, client: Any) -> _L
         return _LocalResults(data.name, data, [], None, None, error.message)
     if not records:
         raise DatasetError(f"There are no records to rehearse on: {data.name} is empty.")
-    checked = check(reward, records, client=client, seed=plan.seed, gold=plan.gold, reward_range=plan.reward_range)
+    checked = check(
+        reward,
+        records,
+        client=client,
+        seed=plan.seed,
+        gold=plan.gold,
+        reward_range=plan.reward_range,
+        progress=plan.progress is True,
+    )
     if "not_a_handler" in {finding.code for finding in checked.errors}:
         return _LocalResults(data.name, data, records, checked, None)
     form = find_form(checked.form, records)

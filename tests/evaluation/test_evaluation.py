@@ -376,13 +376,19 @@ def test_a_base_model_gets_advice_before_training(client: Client, data: Path, va
 
 
 def test_a_reward_that_raises_is_reported(client: Client, data: Path) -> None:
-    @reward
-    def broken(rollout: Rollout) -> float:
-        raise ValueError(rollout.answer)
+    tried: list[str] = []
 
-    report = client.evaluate(data, models=[MODEL], reward=broken, limit=10)
-    assert "reward_errors" in {finding.code for finding in report.warnings}
-    assert report.models[0].parts["reward_error"] == 1.0
+    @reward
+    def brittle(rollout: Rollout) -> float:
+        tried.append(rollout.answer)
+        if len(tried) > 1:
+            raise ValueError("no such field")
+        return 1.0
+
+    report = client.evaluate(data, models=[MODEL], reward=brittle, limit=10)
+    (found,) = [finding for finding in report.warnings if finding.code == "reward_errors"]
+    assert "The first reason: ValueError: no such field (test_evaluation.py, line " in found.reason
+    assert report.models[0].parts["reward_error"] == pytest.approx(0.9)
 
 
 def test_hostile_text_is_escaped(client: Client) -> None:

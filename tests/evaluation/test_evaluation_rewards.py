@@ -331,8 +331,8 @@ def test_a_floor_score_after_an_error_is_computed_again(client: Client, data: Pa
         return float(bool(rollout.answer)) or 1.0
 
     state = tmp_path / "state"
-    first = ask(client, data, judged, resume=state)
-    assert "reward_errors" in {finding.code for finding in first.warnings}
+    with pytest.raises(RewardError, match=r"scored none of the first \d+ answers.* OSError: no judge \(test_eval"):
+        ask(client, data, judged, resume=state)
     down = False
     second = ask(client, data, judged, resume=state)
     assert second.models[0].score.value == 1.0
@@ -349,6 +349,17 @@ def test_a_reward_that_cannot_score_ends_the_evaluation_early(
     with pytest.raises(RewardError, match="no such field"):
         ask(proxied, data, broken, limit=None, samples=8, concurrency=2)
     assert proxy.done["passed"] < 480, "fewer than half of 960: no more requests after the first batch was scored"
+    asked = proxy.done["passed"]
+
+    @reward
+    def raising(rollout: Rollout) -> float:
+        return float(rollout.reference["team"] in rollout.answer)
+
+    with pytest.raises(
+        RewardError, match=r"scored none of the first 16 answers, so the evaluation was stopped\. .*Error"
+    ):
+        ask(proxied, data, raising, limit=None, samples=8, concurrency=2)
+    assert proxy.done["passed"] - asked < 480
     asked = proxy.done["passed"]
     file.write_text("import nothing_of_the_kind")
     with pytest.raises(RewardError, match="nothing_of_the_kind"):

@@ -828,7 +828,35 @@ def test_errors_behind_a_floor_are_reported() -> None:
 
     for target in (brittle, package(reward(name="again")(divides))):
         (found,) = [finding for finding in check(target, records(), size=4).errors if finding.code == "reward_errors"]
-        assert "(the first: ZeroDivisionError in " in found.reason
+        assert "(the first: ZeroDivisionError: " in found.reason
+        assert re.search(r"division by zero \((source_)?test_rewards_check.py, line ", found.reason)
+
+
+def test_the_text_of_an_exception_is_shown_here_and_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    rows = with_reference(lambda n: f"x^{n}")
+    (found,) = [finding for finding in check(Numeric(), rows, size=4).errors if finding.code == "reward_errors"]
+    assert "use MathEqual() for formulas" in found.reason
+
+    @reward
+    def revealing(rollout: Rollout) -> float:
+        raise ValueError(f"\x1b[31m{rollout.answer}")
+
+    (found,) = [finding for finding in check(revealing, rows, size=4).errors if finding.code == "reward_errors"]
+    assert "x^" in found.reason
+    assert "\x1b" not in found.reason
+    assert "got the floor" in caplog.text
+    assert "x^" not in caplog.text
+
+
+def test_answers_for_which_no_time_was_left_are_called_so() -> None:
+    @reward
+    def slow(rollout: Rollout) -> float:
+        time.sleep(0.05)
+        return float(bool(rollout.answer))
+
+    (found,) = check(slow, records(2), timeout=0.2).findings
+    assert (found.level, found.code) == ("error", "no_time")
+    assert found.summary.startswith("No time was left to score ")
 
 
 def test_rollouts_that_cannot_be_recorded_get_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,6 +105,7 @@ def test_a_call_resumes_exactly_after_a_worker_was_killed(tmp_path: Path, pool: 
     wanted[100] = wanted[500] = 0.0
     assert [one.score for one in again] == wanted
     assert [one.index for one in again if one.parts["reward_error"]] == [100, 500]
+    assert [one.index for one in again if one.error] == [100, 500]
     assert [json.loads(line)["index"] for line in stored.read_bytes().splitlines()[1:]] == list(range(count))
     assert list(rewards.score(careful, deadly(), resume=stored)) == again, "all from the file"
 
@@ -286,3 +287,17 @@ def test_invoke_returns_the_error_of_the_reward() -> None:
     raised = rewards.invoke(fragile, [Rollout.of("?", "0")])
     assert raised.response is None
     assert "ZeroDivisionError" in str(raised.error)
+
+
+def test_the_error_says_why_an_answer_got_the_floor(tmp_path: Path) -> None:
+    file = tmp_path / "crash.py"
+    lines = (
+        "from bedrock_rft.rewards import reward",
+        "@reward",
+        "def crash(rollout):",
+        "    return rollout.reference['b']",
+    )
+    file.write_text("\n".join(lines))
+    row: Any = ({"messages": [], "reference_answer": {"a": 1}}, "a")
+    (found,) = rewards.score(f"{file}:crash", [row])
+    assert (found.score, found.error) == (0.0, "KeyError: 'b' (crash.py, line 4)")

@@ -40,9 +40,9 @@ class ScoredAnswer(ShortRepr):
     Attributes:
         index: the position of the row, from 0.
         id: the id of the row, or `row-N`.
-        score: the score; None if the reward could not score the answer.
+        score: the score; None if the handler returned none for the answer. It is the floor if the reward raised.
         parts: the values of `metrics_list` by name. `reward_error` is 1 if the reward raised and gave its floor.
-        error: why there is no score, or None.
+        error: why there is no score, or why the score is the floor; None if the reward scored the answer.
     """
 
     index: int

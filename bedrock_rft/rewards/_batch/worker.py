@@ -9,13 +9,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import RewardError
 from bedrock_rft.rewards._batch.recorder import RolloutRecorder, score_and_record
+from bedrock_rft.rewards._runtime.rollout import ERROR_METRIC
+from bedrock_rft.rewards._targets.handler_response import ScoredRollout
 from bedrock_rft.rewards._targets.resolve import resolve_target
 from bedrock_rft.rewards._targets.target import Target, invoke_until_accepted
 
 Result = tuple[float | None, Mapping[str, float], str | None]
-"""The score of an answer, the values of `metrics_list`, and the error if there is no score."""
+"""The score of an answer, the values of `metrics_list`, and why there is no score or why the score is the floor."""
 
 _CONCERNS_ALL = ("timeout", "not_invoked", "busy", "not_loaded")
 _MAX_TARGETS = 8
@@ -64,10 +67,18 @@ def score_together(task: ScoringTask, entries: Sequence[Mapping[str, Any]], mode
     event = [{**entry, "id": str(place)} for place, entry in enumerate(entries)]  # ids may occur twice
     target = _target(task)
     began = time.perf_counter()
-    result = invoke_until_accepted(target, event).unwrap()
+    outcome = invoke_until_accepted(target, event)
+    result = outcome.unwrap()
     seconds = time.perf_counter() - began
     scores = score_and_record(result, entries, [entry["id"] for entry in event], task.recorder, seconds, models)
-    return [(one.score, one.metrics, None) for one in scores]
+    return [(one.score, one.metrics, floor_reason(one, outcome.errors)) for one in scores]
+
+
+def floor_reason(scored: ScoredRollout, errors: Mapping[str, str]) -> str | None:
+    """Return why a rollout got the floor, or None if the reward scored it."""
+    if not scored.metrics.get(ERROR_METRIC, 0.0) > 0:
+        return None
+    return sanitize_line(errors.get(scored.id, "the reward raised; the log of its function has the reason"), 500)
 
 
 def _score_one(task: ScoringTask, entry: Mapping[str, Any]) -> Result:

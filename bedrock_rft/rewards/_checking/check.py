@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from itertools import chain, islice
 from statistics import fmean
 from typing import Any, cast
 
 from bedrock_rft._core.findings import Finding
+from bedrock_rft._core.progress import tqdm_bar
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.datasets._read import read_numbered
 from bedrock_rft.errors import ConfigurationError, DatasetError
@@ -20,12 +21,14 @@ from bedrock_rft.rewards._checking.accuracy import Accuracy, Case, accuracy_find
 from bedrock_rft.rewards._checking.answer_forms import CODE_LAYOUTS, AnswerForm, form_groups
 from bedrock_rft.rewards._checking.findings import (
     error_findings,
+    lacks_time,
     length_findings,
     output_findings,
     score_findings,
     shape_findings,
     speed_findings,
     tie_findings,
+    time_findings,
     top_findings,
     unknown_right,
 )
@@ -47,7 +50,6 @@ from bedrock_rft.rewards._runtime.graders.unit_tests import PassesTests
 from bedrock_rft.rewards._runtime.handler import Handler
 from bedrock_rft.rewards._runtime.reward import Reward
 from bedrock_rft.rewards._targets.resolve import resolve_target, reward_name
-from bedrock_rft.rewards._targets.target import Target
 
 _FORM_RECORDS = 8
 _FURTHER_RECORDS = 3
@@ -76,6 +78,7 @@ def check(
     max_false_positives: float = 0.25,
     max_false_negatives: float = 0.25,
     reward_range: tuple[float, float] = (0.0, 1.0),
+    progress: bool = False,
 ) -> Report:
     """Try a reward on records and report faults that a training run would suffer from.
 
@@ -106,6 +109,7 @@ def check(
         max_false_positives: the share of wrong answers that may pass; more is an error.
         max_false_negatives: the share of right answers that may fail; more is an error.
         reward_range: the lowest and the highest score of the reward, by which its scores are judged.
+        progress: count the invocations on a terminal or in a notebook.
 
     Raises:
         DatasetError: there are no records, or they cannot be read.
@@ -131,8 +135,10 @@ def check(
         if not callable(reward):
             raise
         return Report(f"Check of {name}", (Finding("error", "not_a_handler", error.message),), target=name)
-    with closing(target):
-        checking = _Check(target, records, rows, key, seed, reward_range, runs_code=_runs_code(reward))
+    bar = tqdm_bar("invocations", None) if progress else None
+    with closing(target), closing(bar) if bar is not None else nullcontext():
+        trial = Trial(target, records, rows, seed, on_invocation=bar.update if bar is not None else None)
+        checking = _Check(trial, key, reward_range, runs_code=_runs_code(reward))
         report = checking.report()
         if accuracy or pairs:
             measured = checking.measure(pairs, everything=accuracy)
@@ -162,22 +168,14 @@ class _Check:
     """One check; each step uses the results of the steps before it."""
 
     def __init__(
-        self,
-        target: Target,
-        records: Sequence[Mapping[str, Any]],
-        rows: Sequence[str],
-        gold_key: AnswerKey | None,
-        seed: int,
-        reward_range: tuple[float, float],
-        *,
-        runs_code: bool,
+        self, trial: Trial, gold_key: AnswerKey | None, reward_range: tuple[float, float], *, runs_code: bool
     ) -> None:
-        self._target, self._records, self._seed = target, records, seed
+        self._trial = trial
+        self._target, self._records, self._seed = trial.target, trial.records, trial.seed
         self._range, self._span = reward_range, reward_range[1] - reward_range[0]
-        self._trial = Trial(target, records, rows, seed)
         self._key, self._gold, self._runs_code = gold_key, gold_key is not None, runs_code
-        self._has_references = any(record.get("reference_answer") is not None for record in records)
-        strings = any(isinstance(record.get("reference_answer"), str) for record in records[:_FORM_RECORDS])
+        self._has_references = any(record.get("reference_answer") is not None for record in self._records)
+        strings = any(isinstance(record.get("reference_answer"), str) for record in self._records[:_FORM_RECORDS])
         self._shapes: list[PayloadShape] = [shape for shape in SHAPES if strings or not shape.endswith("wrapped")]
         self._trial.stop_after = max(3, len(self._shapes))
         self._shape: PayloadShape = SHAPES[0]
@@ -215,7 +213,8 @@ class _Check:
 
     def measure(self, cases: Sequence[Case], *, everything: bool) -> Accuracy:
         """Measure the mistakes of the reward, after the report was made."""
-        trial = Trial(self._target, self._records, self._trial.rows, self._seed)
+        rows, on_invocation = self._trial.rows, self._trial.on_invocation
+        trial = Trial(self._target, self._records, rows, self._seed, on_invocation=on_invocation)
         key = self._key if everything else None
         return measure_accuracy(trial, key, self._shape, cases, self._seed, fmean(self._range))
 
@@ -227,6 +226,10 @@ class _Check:
         means: ShapeMeans,
         shape: PayloadShape,
     ) -> Iterator[Finding]:
+        yield from time_findings(self._trial)
+        if lacks_time(self._trial):
+            yield from output_findings(self._trial, self._records)
+            return
         constant = self._constant_finding(scores)
         if constant is not None:
             yield constant

@@ -8,11 +8,13 @@ from statistics import fmean
 from typing import Any, cast
 
 from bedrock_rft._core.findings import Finding, Severity
+from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.rewards._checking.answer_forms import AnswerForm
 from bedrock_rft.rewards._checking.probes import DOCUMENTED_SHAPES, AnswerKey, PayloadShape, Probe
 from bedrock_rft.rewards._checking.report import SAME, Scores, ShapeMeans, pair_scores
-from bedrock_rft.rewards._checking.trial import Trial
+from bedrock_rft.rewards._checking.trial import BATCH, Trial
 from bedrock_rft.rewards._runtime.rollout import ERROR_METRIC, LOG_ERROR_METRIC
+from bedrock_rft.rewards._runtime.scoring import OUT_OF_TIME
 
 _HIGH = 0.95
 _MAX_LISTED = 5
@@ -21,6 +23,10 @@ _MARKER_SHARE = 0.25
 _GOLD_SHARE, _FORM_SHARE = 0.75, 0.5
 """Shares of the range: the best right answer should reach the first if `gold` wrote it, and otherwise the second."""
 _ROUNDING = 1e-6
+_MANY_LATE = 0.1
+_MAX_ERROR = 300
+"""Characters of the text of an exception."""
+_FLOOR_LOG = re.compile(r"rollouts got the floor; first error: (.{1,200})")
 _READ_ALL_SHAPES = "Rollout.read finds the reference in every shape; or look in both places, and unwrap {'text': …}"
 _NONSENSE_KINDS = ("empty", "off the point", "hostile", "long nonsense")
 _ORDINARY_KINDS = ("right", "wrong", "empty", "off the point")
@@ -150,7 +156,10 @@ def observed_range(scores: Mapping[str, Scores], reward_range: tuple[float, floa
 
 def _range_finding(scores: Mapping[str, Scores], reward_range: tuple[float, float]) -> Finding:
     least, greatest = min(kind.least for kind in scores.values()), max(kind.greatest for kind in scores.values())
-    summary, remedy = f"Scores range from {least:g} to {greatest:g}", "Use .clip(), or divide by the greatest score"
+    summary, remedy = (
+        f"Scores range from {least:g} to {greatest:g}",
+        "Use .clip(), divide by the greatest score, or pass the scale as reward_range=",
+    )
     if reward_range == (0.0, 1.0):
         reason = "by convention they are 0 to 1; whether the service accepts others is not documented"
     else:
@@ -354,7 +363,7 @@ def length_findings(
 def speed_findings(trial: Trial) -> Iterator[Finding]:
     """Yield a finding if an invocation took more than half of the timeout."""
     slowest, timeout = trial.slowest, trial.target.timeout
-    if slowest > timeout / 2:
+    if slowest > timeout / 2 and not lacks_time(trial):
         summary = f"An invocation took {slowest:.1f} s of the {timeout:g} s that the function may take"
         reason = "the number of rollouts that the service sends at once is not documented"
         remedy = "Raise the function's timeout (900 s at most), or make the reward faster or async"
@@ -369,20 +378,13 @@ def output_findings(trial: Trial, records: Sequence[Mapping[str, Any]]) -> Itera
         reason = "prompts and answers end up in its log, and printing takes time"
         remedy = "Remove the print"
         yield Finding("warning", "prints_event", "The function prints the event", reason, remedy)
-    rates = [
-        (probe, scored.metrics.get(ERROR_METRIC, 0.0))
-        for batch in trial.batches
-        for probe, scored in zip(batch.probes, batch.scored, strict=False)
-        if probe.kind in _ORDINARY_KINDS
-    ]
-    failed = [probe for probe, rate in rates if rate > 0]
-    if failed:
-        summary = (
-            f"The reward raised for {fmean(rate for _, rate in rates):.0%} of ordinary answers, which then got the "
-            "floor"
-        )
-        reason = f"the handler keeps the batch, but a run would learn from made-up scores{_first_error(printed)}"
-        remedy = f"Call the reward itself on one of them to see why, such as {_describe_probe(trial, failed[0])}"
+    failures = _failures(trial)
+    raised = [(probe, text) for probe, text in failures if text is not None and text != OUT_OF_TIME]
+    if raised:
+        share = len(raised) / len(failures)
+        summary = f"The reward raised for {share:.0%} of ordinary answers, which then got the floor"
+        reason = f"the handler keeps the batch, but a run would learn from made-up scores{_first(raised[0][1])}"
+        remedy = f"Call the reward itself on one of them to see why, such as {_describe_probe(trial, raised[0][0])}"
         yield Finding("error", "reward_errors", summary, reason, remedy)
 
     if any(scored.metrics.get(LOG_ERROR_METRIC, 0.0) > 0 for batch in trial.batches for scored in batch.scored):
@@ -391,10 +393,46 @@ def output_findings(trial: Trial, records: Sequence[Mapping[str, Any]]) -> Itera
         yield Finding("warning", "not_recorded", "The function could not record its rollouts", reason, remedy)
 
 
-def _first_error(printed: str, start: str = "rollouts got the floor; first error: ") -> str:
+def time_findings(trial: Trial) -> Iterator[Finding]:
+    """Yield a finding if ordinary answers got the floor because the time of an invocation was over."""
+    failures = _failures(trial)
+    late = sum(text == OUT_OF_TIME for _, text in failures)
+    if late:
+        summary = f"No time was left to score {late / len(failures):.0%} of ordinary answers, which then got the floor"
+        reason = (
+            f"an invocation of {BATCH} answers may take {trial.target.timeout:g} s here; the number of rollouts that "
+            "the service sends at once is not documented"
+        )
+        remedy = "Make the reward faster or async, or raise the function's timeout (900 s at most)"
+        yield Finding("error", "no_time", summary, reason, remedy)
+
+
+def lacks_time(trial: Trial) -> bool:
+    """Return whether so many answers were not scored in time that scores cannot be compared."""
+    failures = _failures(trial)
+    return sum(text == OUT_OF_TIME for _, text in failures) > _MANY_LATE * len(failures)
+
+
+def _failures(trial: Trial) -> list[tuple[Probe, str | None]]:
+    """Return ordinary answers, each with the reason why it got the floor; None if the reward scored it."""
+    found: list[tuple[Probe, str | None]] = []
+    for batch in trial.batches:
+        logged = _FLOOR_LOG.search(batch.outcome.printed)
+        for probe, scored in zip(batch.probes, batch.scored, strict=False):
+            if probe.kind in _ORDINARY_KINDS:
+                text = batch.outcome.errors.get(scored.id) or (logged.group(1).strip() if logged else "")
+                found.append((probe, text if scored.metrics.get(ERROR_METRIC, 0.0) > 0 else None))
+    return found
+
+
+def _first_error(printed: str, start: str) -> str:
     """Return the first error that the handler logged."""
     found = re.search(start + r"(.{1,200})", printed)
-    return f" (the first: {found.group(1).strip()})" if found else ""
+    return _first(found.group(1).strip() if found else "")
+
+
+def _first(text: str | None) -> str:
+    return f" (the first: {sanitize_line(text, _MAX_ERROR)})" if text else ""
 
 
 def _last_message(record: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -60,6 +60,8 @@ class Trial:
     errors: dict[tuple[str, str | None], ErrorGroup] = field(default_factory=dict[tuple[str, str | None], ErrorGroup])
     extra_invocations: int = 0
     """Invocations that looked for the rollout that causes an error."""
+    on_invocation: Callable[[], object] | None = None
+    """Called after each invocation."""
     stop_after: int = 3
     """Number of failed invocations after which none is likely to succeed."""
     _ids: int = 0
@@ -73,6 +75,8 @@ class Trial:
         named = zip(probes, ids, strict=False)
         event = [*(payload_entry(probe, self.records[probe.record], name, shape) for probe, name in named), *extra]
         outcome = self._invoke(event)
+        if self.on_invocation is not None:
+            self.on_invocation()
         try:
             result, scored = _parse(outcome, ids)
         except RewardError as error:

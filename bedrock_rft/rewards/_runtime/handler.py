@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from bedrock_rft.rewards._runtime.deadline import seconds_left
 from bedrock_rft.rewards._runtime.rollout import ERROR_METRIC, LOG_ERROR_METRIC, Result, finite_float
-from bedrock_rft.rewards._runtime.scoring import Scorable, score_batch
+from bedrock_rft.rewards._runtime.scoring import Scorable, describe_error, score_batch
 
 if TYPE_CHECKING:
     from bedrock_rft.rewards._runtime.rollout_log import RolloutLog
@@ -76,7 +76,20 @@ class Handler:
         """
         entries = _parse_event(event)
         seconds = seconds_left(context)
-        scored = score_batch(self.reward, entries, floor=self.floor, concurrency=self.concurrency, seconds=seconds)
+        texts: dict[int, str] = {}
+        local: Any = getattr(context, "rollout_errors", None)  # outside Lambda, the user sees the texts of exceptions
+
+        def keep_text(place: int, error: BaseException) -> None:
+            texts[place] = describe_error(error, with_text=True)
+
+        scored = score_batch(
+            self.reward,
+            entries,
+            floor=self.floor,
+            concurrency=self.concurrency,
+            seconds=seconds,
+            on_error=None if local is None else keep_text,
+        )
         scores = [score for score, _ in scored]
         errors = [score.error for score in scores if score.error is not None]
         if errors:
@@ -88,6 +101,10 @@ class Handler:
             failed = not record_invocation(self.record, whole, context)
             scores = [replace(one, metrics={**one.metrics, LOG_ERROR_METRIC: float(failed)}) for one in scores]
         ids = [entry.get("id", "") if hasattr(entry, "get") else "" for entry in entries]
+        if isinstance(local, dict):
+            for place, (name, score) in enumerate(zip(ids, scores, strict=True)):
+                if score.error is not None:
+                    local[str(name)] = texts.get(place, score.error)
         results = [score.result(name) for name, score in zip(ids, scores, strict=True)]
         return cast("list[dict[str, Any]]", _without_excess(results))
 

@@ -6,7 +6,7 @@ import contextlib
 import math
 import time
 import traceback
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from bedrock_rft.rewards._runtime.deadline import OutOfTimeError, end_interruptions, run_until
@@ -18,7 +18,9 @@ _MARGIN = 2.0
 """Largest safety margin in seconds: scoring ends this long before Lambda's deadline."""
 
 _MIN_THREADS = 32
-_OUT_OF_TIME = "no time was left to score it"
+OUT_OF_TIME = "no time was left to score it"
+_MAX_TEXT = 400
+"""Characters of the text of an exception."""
 _NOT_ASYNC = "a reward that is not async waited for something; make its function async"
 
 
@@ -70,15 +72,23 @@ async def _score(reward: Scorable, context: ScoringContext) -> Score:
 
 
 def score_batch(
-    reward: Scorable, entries: Sequence[object], *, floor: float, concurrency: int, seconds: float | None
+    reward: Scorable,
+    entries: Sequence[object],
+    *,
+    floor: float,
+    concurrency: int,
+    seconds: float | None,
+    on_error: Callable[[int, BaseException], None] | None = None,
 ) -> list[tuple[Score, float | None]]:
     """Score the entries of an event, in order, each with the seconds that it took, or None if it was not begun.
 
-    An entry that raises, or is not scored up to 2 s before `seconds` are over, gets the floor.
+    An entry that raises, or is not scored up to 2 s before `seconds` are over, gets the floor. If an entry raises,
+    `on_error` is called with its position and the exception.
     """
     margin = 0.0 if seconds is None else min(_MARGIN, seconds / 10)
     end = None if seconds is None else time.monotonic() + seconds - margin
     batch = _Batch(reward, entries, floor, end, margin / 4 if reward.asynchronous else 0.0)
+    batch.on_error = on_error
     if reward.asynchronous:
         late = None if end is None else end + batch.grace
         run_until(lambda: batch.run(concurrency), late, interval=batch.grace, new_thread=_in_event_loop())
@@ -96,8 +106,9 @@ class _Batch:
         self, reward: Scorable, entries: Sequence[object], floor: float, end: float | None, grace: float
     ) -> None:
         self.reward, self.entries, self.floor, self.end, self.grace = reward, entries, floor, end, grace
-        self.scores = [Score(floor, error=_OUT_OF_TIME)] * len(entries)
+        self.scores = [Score(floor, error=OUT_OF_TIME)] * len(entries)
         self.times: list[tuple[float | None, float | None]] = [(None, None)] * len(entries)
+        self.on_error: Callable[[int, BaseException], None] | None = None
 
     def run_in_turn(self) -> None:
         """Score one entry after the other, and begin none for which the time of the longest so far is not left."""
@@ -182,9 +193,11 @@ class _Batch:
             if self._ends_batch(error):
                 raise
             if isinstance(error, OutOfTimeError):
-                return Score(self.floor, error=_OUT_OF_TIME)
+                return Score(self.floor, error=OUT_OF_TIME)
+            if self.on_error is not None:
+                self.on_error(position, error)
             parts, metrics = (context.parts, context.metrics) if context else ({}, {})
-            return Score(self.floor, parts, metrics, _describe_error(error))
+            return Score(self.floor, parts, metrics, describe_error(error))
         finally:
             self.times[position] = began, time.monotonic()
 
@@ -199,15 +212,18 @@ def _ignore(*_: object) -> None:
     """Do nothing."""
 
 
-def _describe_error(error: BaseException) -> str:
-    """Return the exception's type and location. Its text is left out, because it may contain the model's answer."""
+def describe_error(error: BaseException, *, with_text: bool = False) -> str:
+    """Return the exception's type and location. Its text may contain the model's answer, so it is left out of logs."""
     found = traceback.extract_tb(error.__traceback__)
     frames = [(one.filename.replace("\\", "/").split("/"), one.lineno) for one in found]
     path, line = ([frame for frame in frames if "bedrock_rft" not in frame[0]] or frames)[-1]
-    description = kind = type(error).__name__
+    place, description = f"{path[-1]}, line {line}", type(error).__name__
     with contextlib.suppress(Exception):  # the exception's class is the user's code
-        description = f"{kind}: {error}" if getattr(error, "loggable", False) is True else kind
-    return str(encodable(f"{description} in {path[-1]}, line {line}"))
+        if with_text:
+            return str(encodable(f"{description}: {error}"[:_MAX_TEXT].rstrip(": ") + f" ({place})"))
+        if getattr(error, "loggable", False) is True:
+            description = f"{description}: {error}"
+    return str(encodable(f"{description} in {place}"))
 
 
 def _in_event_loop() -> bool:

@@ -45,15 +45,18 @@ class InProcessTarget:
     def fingerprint(self) -> str:
         return fingerprint_object(self._reward)
 
-    def call(self, event: object) -> Any:
-        """Call the function with a copy of the event. Raises `RewardError` if it raised or exceeded the timeout."""
-        copy = _copy_as_json(event)
+    def call(self, event: object, errors: dict[str, str] | None = None) -> Any:
+        """Call the function with a copy of the event. Raises `RewardError` if it raised or exceeded the timeout.
+
+        `errors` gets the reasons of the rollouts that got the floor, by id.
+        """
+        copy, context = _copy_as_json(event), LambdaContext(self.timeout)
         results: list[Any] = []
         failures: list[BaseException] = []
 
         def run() -> None:
             try:
-                results.append(self._entry(copy, LambdaContext(self.timeout)))
+                results.append(self._entry(copy, context))
             except BaseException as error:  # noqa: BLE001 - sys.exit() too must be reported
                 failures.append(error)
 
@@ -65,22 +68,24 @@ class InProcessTarget:
             raise handler_error("raised", describe_exception(failures[0])) from failures[0]
         if not results:
             raise timeout_error("did not answer", self.timeout)
+        if errors is not None:
+            errors.update(context.rollout_errors)
         return results[0]
 
     def invoke(self, event: object) -> Outcome:
         began = time.monotonic()
-        output = io.StringIO()
+        output, errors = io.StringIO(), dict[str, str]()
         stdout, stderr = (cast("TextIO", _ThreadOutput(stream, output)) for stream in (sys.stdout, sys.stderr))
         logger, log = logging.getLogger("bedrock_rft.rewards"), logging.StreamHandler(output)
         logger.addHandler(log)  # Lambda writes prints and log records to the same log
         with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
             try:
-                result, error = self.call(event), None
+                result, error = self.call(event, errors), None
             except RewardError as raised:
                 result, error = None, raised
             finally:
                 logger.removeHandler(log)
-        return Outcome(result, time.monotonic() - began, output.getvalue()[:MAX_OUTPUT_CHARS], error)
+        return Outcome(result, time.monotonic() - began, output.getvalue()[:MAX_OUTPUT_CHARS], error, errors)
 
     def close(self) -> None:
         pass

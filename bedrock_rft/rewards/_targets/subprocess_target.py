@@ -80,7 +80,8 @@ class SubprocessTarget:
         printed = str(response.get("printed", ""))
         if "failed" in response:
             return Outcome(None, seconds, printed, handler_error(str(response["failed"]), str(response["text"])))
-        return Outcome(_replacement(response.get("kind"), response.get("result")), seconds, printed)
+        result = _replacement(response.get("kind"), response.get("result"))
+        return Outcome(result, seconds, printed, errors=response.get("errors") or {})
 
     def start(self) -> dict[str, Any]:
         """Start the subprocess and return its description of the handler: `reward`, `models` and `wrong`."""

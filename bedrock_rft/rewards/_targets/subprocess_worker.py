@@ -38,6 +38,8 @@ class LambdaContext:
 
     def __init__(self, seconds: float) -> None:
         self._deadline = time.monotonic() + seconds
+        self.rollout_errors: dict[str, str] = {}
+        """The handler of this package adds why a rollout got the floor, by the id of the rollout."""
 
     @functools.cached_property
     def aws_request_id(self) -> str:
@@ -194,8 +196,9 @@ def _fingerprint(fingerprint_module_path: str, module: str, names: list[str]) ->
 def _respond(entry: Any, event: Any, seconds: float) -> dict[str, Any] | bytes:
     streams, output = (sys.stdout, sys.stderr), io.StringIO()
     sys.stdout = sys.stderr = output  # Lambda logs both
+    context = LambdaContext(seconds)
     try:
-        result = entry(event, LambdaContext(seconds))
+        result = entry(event, context)
     except BaseException as error:  # noqa: BLE001 - sys.exit() in a reward is reported too
         return {**_failure("raised", error), "printed": output.getvalue()[:_MAX_OUTPUT_CHARS]}
     finally:
@@ -209,7 +212,8 @@ def _respond(entry: Any, event: Any, seconds: float) -> dict[str, Any] | bytes:
     if isinstance(result, bytes):
         return {"kind": "bytes", "printed": printed}
     try:
-        return json.dumps({"result": result, "printed": printed}, default=convert_decimal).encode()
+        response = {"result": result, "printed": printed, "errors": context.rollout_errors}
+        return json.dumps(response, default=convert_decimal).encode()
     except BaseException as error:  # noqa: BLE001 - objects may raise anything while they are encoded
         return {"failed": "not_json", "text": f"{type(error).__name__}: {error}"[:500], "printed": printed}
 

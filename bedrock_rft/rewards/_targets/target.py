@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from bedrock_rft._core.text import sanitize_line
@@ -32,6 +33,8 @@ class Outcome:
     seconds: float
     printed: str = ""  # the function's output as far as it is known, shortened
     error: RewardError | None = None
+    errors: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Why a rollout got the floor, by its id, as far as it is known."""
 
     def unwrap(self) -> Any:
         """Return the result. Raises `RewardError` if the invocation failed."""
