@@ -87,19 +87,15 @@ def judge(tally: Tally) -> list[Found]:
         return [*found, Found(Finding("unknown", "no_answers", missing, "", remedy))]
     third = len(sample) // 3
     first, last = sample[:third], sample[-third:]
-    found.append(_length_finding(tally, sample))
-    if tally.rehearsed == tally.rollouts:
-        summary = "Copies, cut answers, languages and formats were not checked"
-        reason = "a local policy wrote the answers, so they say nothing about a model"
-        found.append(Found(Finding("unknown", "local_answers", summary, reason)))
-    else:
-        found += [
-            _copies_finding(last),
-            _cut_off_finding(sample),
-            _language_finding(first, last),
-            _format_finding(first, last),
-        ]
-    return [*found, _markers_finding(last, (min(0.0, tally.least), max(1.0, tally.greatest)))]
+    return [
+        *found,
+        _length_finding(tally, sample),
+        _copies_finding(last),
+        _local_cut_off() if tally.rehearsed == tally.rollouts else _cut_off_finding(sample),
+        _language_finding(first, last),
+        _format_finding(first, last),
+        _markers_finding(last, (min(0.0, tally.least), max(1.0, tally.greatest))),
+    ]
 
 
 def _errors_finding(tally: Tally) -> Found:
@@ -277,6 +273,8 @@ def _dominating_part_finding(change: _Change, ignored: _Change, share: float) ->
 
 def _copies_finding(last: Sequence[Answer]) -> Found:
     remedy = "Read the examples: one answer may always be rewarded, or the model has collapsed"
+    if last[-1].record.is_rehearsal:  # the local policy has few answers, and is no model
+        remedy = "Read the examples: one answer may always be rewarded"
     long, short = ([one for one in last if (one.features.words >= MIN_WORDS) is wanted] for wanted in (True, False))
     measured: list[str] = []
     if len(long) >= ENOUGH // 2:
@@ -307,6 +305,12 @@ def _copies_finding(last: Sequence[Answer]) -> Found:
     return Found(
         Finding("unknown", "copied_answers", "It is not known if answers to different prompts are equal", reason)
     )
+
+
+def _local_cut_off() -> Found:
+    """Return the finding for answers of the local policy, whose long answers have no end."""
+    reason = "a local policy wrote them, and not a model"
+    return Found(Finding("unknown", "cut_off", "It is not known if answers of a model would be cut off", reason))
 
 
 def _cut_off_finding(sample: Sequence[Answer]) -> Found:

@@ -54,20 +54,26 @@ def test_each_behaviour_is_found_with_examples(code: str, make: Callable[[Case],
     assert (code in report.examples) != (code in {"part_constant", "part_dominates"})
 
 
-def test_a_rehearsal_is_named_first_and_its_texts_are_not_judged() -> None:
-    made = generate(BEHAVIOURS["one long answer"][1], seed=1, steps=10)
-    assert "copied_answers" in alarms(rollout_report(made, "a run"))
+def test_a_rehearsal_is_named_first_and_nothing_is_said_about_a_model() -> None:
+    copied = generate(BEHAVIOURS["one long answer"][1], seed=1, steps=10)
+    cut = generate(BEHAVIOURS["cut at a limit"][1], seed=1, steps=10)
+    assert "the model has collapsed" in str(rollout_report(copied, "a run"))
     for source, request in (("rehearsal", "rehearse-1"), ("local_service", "local-1")):
-        report = rollout_report([replace(one, source=source, request_id=request) for one in made], "a run")
+        report, other = (
+            rollout_report([replace(one, source=source, request_id=request) for one in made], "a run")
+            for made in (copied, cut)
+        )
         assert report.rehearsed == report.rollouts
         assert report.facts()[0][0] == "note"
         assert "the local service or a rehearsal, and not a model, gave these answers" in report.to_html()
-        assert "local_answers" in unknown(report)
-        assert not alarms(report) & {"copied_answers", "cut_off", "language_switch", "format_switch"}
+        assert "copied_answers" in alarms(report)
+        assert "collapsed" not in str(report)
+        assert "cut_off" in unknown(other)
+        assert "The service limits" not in str(other)
         head, *_ = str(report).split("\n\n")
         assert "  note " in head
         assert "  scoring " in head  # wrapped facts do not move other facts below the tables
-    assert rollout_report(made, "a run").rehearsed == 0
+    assert rollout_report(copied, "a run").rehearsed == 0
 
 
 def test_the_models_of_answers_are_named(records: list[Record]) -> None:
