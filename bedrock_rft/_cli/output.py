@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,6 +27,7 @@ Columns = Mapping[str, Callable[[Any], object]]
 """The title of each column, and the function that returns its value for an item."""
 
 _WIDTH = 80
+_LEAST_COLUMN = 4
 _COLORS = {"succeeded": "green", "ok": "green", "failed": "red", "error": "red", "running": "cyan", "cancelled": "dim"}
 
 
@@ -230,17 +232,22 @@ def _table(head: Iterable[str] | None, rows: Sequence[Sequence[str]]) -> str:
         from bedrock_rft.errors import MissingExtraError
 
         raise MissingExtraError("A table", "cli") from None
-    table = Table(box=None, pad_edge=False, show_header=head is not None, header_style="bold", padding=(0, 2, 0, 0))
-    for place, title in enumerate(head or ["", ""]):
-        table.add_column(title.upper(), overflow="fold", no_wrap=place == 0)
     encoding = getattr(sys.stdout, "encoding", None)
-    for row in rows:
-        table.add_row(*[Text(encodable(cell, encoding), style=_COLORS.get(cell, "")) for cell in row])
+    titles = [title.upper() for title in head or ["", ""]]
+    cells = [[encodable(cell, encoding) for cell in row] for row in rows]
+    width = max(40, shutil.get_terminal_size((_WIDTH, 24)).columns) if is_terminal() else _WIDTH
+    widths, gap = _column_widths([list(column) for column in zip(titles, *cells, strict=True)], width)
+    table = Table(box=None, pad_edge=False, show_header=head is not None, header_style="bold", padding=(0, gap, 0, 0))
+    for place, title in enumerate(titles):
+        table.add_column(title, overflow="fold", no_wrap=place == 0, width=widths[place])
+    for row in cells:
+        texts = [_wrap_cell(cell, widths[place]) if place else cell for place, cell in enumerate(row)]
+        table.add_row(*[Text(text, style=_COLORS.get(cell, "")) for text, cell in zip(texts, row, strict=True)])
     stream = io.StringIO()
     color = is_terminal() and not settings().no_color and "NO_COLOR" not in os.environ and os.name == "posix"
     console = Console(
         file=stream,
-        width=max(40, shutil.get_terminal_size((_WIDTH, 24)).columns) if is_terminal() else _WIDTH,
+        width=width,
         force_terminal=color,
         no_color=not color,
         color_system="standard" if color else None,
@@ -250,6 +257,48 @@ def _table(head: Iterable[str] | None, rows: Sequence[Sequence[str]]) -> str:
     )
     console.print(table)
     return "\n".join(line.rstrip() for line in stream.getvalue().rstrip("\n").split("\n"))
+
+
+def _column_widths(columns: Sequence[Sequence[str]], width: int) -> tuple[list[int], int]:
+    """Return the width of each column and the gap between them. Words are broken only if nothing else is left."""
+    from rich.cells import cell_len
+
+    natural = [max(map(cell_len, column)) for column in columns]
+    words = [max(cell_len(word) for cell in column for word in cell.split() or [""]) for column in columns]
+    parts = [max(cell_len(part) for cell in column for part in _parts(cell)) for column in columns]
+    shortest = [_LEAST_COLUMN] * len(columns)
+    widths, gap = natural, 2
+    for steps, gap in (((words, parts), 2), ((words, parts), 1), ((words, parts, shortest), 2)):
+        widths = [*natural]
+        room = width - gap * (len(widths) - 1)
+        for least in steps:
+            for _ in range(sum(widths) - room):
+                if wide := [place for place in range(1, len(widths)) if widths[place] > least[place]]:
+                    widths[max(wide, key=widths.__getitem__)] -= 1
+        if sum(widths) <= room:
+            break
+    return widths, gap
+
+
+def _parts(text: str) -> list[str]:
+    """Return the parts of a text that a table keeps together: a long word can be broken before a letter."""
+    return [part for word in text.split() or [""] for part in re.split(r"(?<=[-./:_,=])(?=[A-Za-z])", word)]
+
+
+def _wrap_cell(text: str, width: int) -> str:
+    from rich.cells import cell_len
+
+    lines = [""]
+    for word in text.split(" "):
+        space = " " if lines[-1] else ""
+        if cell_len(f"{lines[-1]}{space}{word}") <= width:
+            lines[-1] += f"{space}{word}"
+            continue
+        for place, part in enumerate(_parts(word) if cell_len(word) > width else [word]):
+            if lines[-1] and (place == 0 or cell_len(lines[-1] + part) > width):
+                lines.append("")
+            lines[-1] += part
+    return "\n".join(lines)
 
 
 def is_terminal() -> bool:

@@ -118,6 +118,16 @@ def test_long_cells_are_wrapped_and_not_cut(client: Client, finished_job: str) -
         assert str(one.fine_tuned_model_checkpoint) in re.sub(r"\n +", "", shown)
 
 
+def test_words_of_a_table_are_not_broken(service: LocalService) -> None:
+    assert service.region
+    file = command("files", "upload", "train.jsonl", "-o", "quiet").out.strip()
+    lines = command("files", "list").out.splitlines()
+    [place] = [place for place, line in enumerate(lines) if line.startswith(file)]
+    assert re.fullmatch(rf"{file} train\. +\d+ +processed \d{{4}}-\d\d-\d\d", lines[place])
+    assert re.fullmatch(r" +jsonl +\d\d:\d\d:\d\dZ", lines[place + 1])
+    assert max(map(len, lines)) <= 80
+
+
 def test_titles_and_facts_of_reports_are_wrapped_and_not_cut(service: LocalService) -> None:
     assert service.region
     name = f"{'long' * 20}.py"
