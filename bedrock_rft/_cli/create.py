@@ -32,7 +32,7 @@ from bedrock_rft._cli.id_cache import cache_folder
 from bedrock_rft._cli.job_file import JobSettings, is_path, override_with_flags, read_body, read_job_file
 from bedrock_rft._cli.jobs import JOB, JOB_FIELDS
 from bedrock_rft._cli.output import note, print_text, report_text, reword_report, show_one, to_json
-from bedrock_rft._cli.reward_source import is_file, load_gold, resolve_file, reward_target
+from bedrock_rft._cli.reward_source import check_reward, is_file, load_gold, resolve_file, reward_target
 from bedrock_rft._cli.settings import confirm, open_client, settings
 from bedrock_rft._core.file_lock import try_lock
 from bedrock_rft._core.output import print_error
@@ -100,6 +100,7 @@ def create(job_file: str | None, gold: str | None, card: str | None, *, new: boo
     for file in (given.training_file, given.validation_file):
         if file is not None and is_path(file) and not Path(file).is_file():
             raise click.UsageError(f"There is no file {file}.")
+    check_reward(click.get_current_context(), None, str(given.reward))
     if dry_run:
         with open_client() as client:
             _dry_run(client, given, gold)

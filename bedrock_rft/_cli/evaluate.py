@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from typing import Any
 
@@ -22,7 +21,7 @@ from bedrock_rft._cli.command import (
 from bedrock_rft._cli.completion import job_ids
 from bedrock_rft._cli.models import model_or_job
 from bedrock_rft._cli.output import finish_report, shows_progress, write_file
-from bedrock_rft._cli.reward_source import is_file, load_gold, reward_target
+from bedrock_rft._cli.reward_source import check_reward, load_gold, reward_client, reward_target
 from bedrock_rft._cli.settings import open_client
 
 _SHAPE = "bedrock_rft.evaluation.Evaluation"
@@ -31,7 +30,11 @@ eval = Group("eval", help="Compare models on a dataset with a reward.")  # noqa:
 
 
 _reward_option = click.option(
-    "--reward", required=True, metavar="REWARD", help="file.py:name, a zip, an ARN, or a deployed name."
+    "--reward",
+    required=True,
+    metavar="REWARD",
+    callback=check_reward,
+    help="file.py:name, a zip, an ARN, or a deployed name.",
 )
 _seed_option = click.option("--seed", type=int, default=0, metavar="N", help="Random seed. Default: 0.")
 
@@ -152,7 +155,7 @@ def rehearse(
             raise click.UsageError("--prompts is for the answers of --samples. Add --samples, or leave out --prompts.")
         options["prompts"] = prompts
     hyperparameters = pop_hyperparameters(options)
-    with open_client() if samples or not is_file(reward) else contextlib.nullcontext() as client:
+    with open_client() if samples else reward_client(reward) as client:
         report = rehearsal.rehearse(
             dataset,
             reward_target(client, reward),

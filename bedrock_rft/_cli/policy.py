@@ -9,7 +9,7 @@ import click
 
 from bedrock_rft._cli.command import Group, many, options
 from bedrock_rft._cli.output import print_text, show, to_json
-from bedrock_rft._cli.settings import settings
+from bedrock_rft._cli.settings import open_client, settings
 
 policy = Group("policy", help="Print IAM policies as JSON, or with the reason for each statement.")
 
@@ -27,12 +27,13 @@ _OPTIONS: dict[str, Callable[[Any], Any]] = {
     "boundary": click.option("--permissions-boundary", metavar="ARN", help="Permissions boundary of the role."),
     "bucket": click.option("--bucket", metavar="NAME", help="S3 bucket for packages above 50 MB."),
 }
+_REGION = "\n\nThe region comes from --region, --reward, or the environment."
 _PROJECT = ("account", "reward", "api_key", "short", "explain")
 
 _POLICIES = {
-    "caller": ("Print the policy for an identity that runs jobs.", ("models", *_PROJECT)),
-    "watcher": ("Print the read-only policy for an identity that watches jobs.", _PROJECT),
-    "doctor": ("Print the read-only policy for an identity that runs the doctor.", _PROJECT),
+    "caller": (f"Print the policy for an identity that runs jobs.{_REGION}", ("models", *_PROJECT)),
+    "watcher": (f"Print the read-only policy for an identity that watches jobs.{_REGION}", _PROJECT),
+    "doctor": (f"Print the read-only policy for an identity that runs the doctor.{_REGION}", _PROJECT),
     "function": (
         "Print the policy for the execution role of a reward function.",
         ("function", "judges", "explain", "record"),
@@ -42,7 +43,10 @@ _POLICIES = {
         ("account", "reward", "explain"),
     ),
     "invoke": ("Print the policy for an identity that invokes a reward function.", ("function", "explain")),
-    "judge": ("Print the policy for a function that invokes models as judges.", ("account", "judges", "explain")),
+    "judge": (
+        f"Print the policy for a function that invokes models as judges.{_REGION.replace(' --reward,', '')}",
+        ("account", "judges", "explain"),
+    ),
     "deployer": (
         "Print the policy for an identity that deploys a reward function.",
         ("function", "explain", "role", "boundary", "bucket"),
@@ -105,6 +109,8 @@ def _region(reward: str | None) -> str:
         from bedrock_rft import LambdaArn
 
         given = LambdaArn(reward).region
-    if given is None:
-        raise click.UsageError("Missing option '--region'.")
+    if given is None:  # as for every other command; a policy needs no identity, so no credentials are looked up
+        identity = {} if settings().profile else {"api_key": "unused", "auth": None}
+        with open_client(**identity) as client:
+            given = client.identity.region
     return given

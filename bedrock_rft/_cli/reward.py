@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from bedrock_rft._cli.output import (
     show,
     show_list,
 )
-from bedrock_rft._cli.reward_source import is_file, load_gold, resolve_file, reward_target
+from bedrock_rft._cli.reward_source import check_reward, load_gold, resolve_file, reward_client, reward_target
 from bedrock_rft._cli.settings import FORMATS, confirm, open_client, settings
 from bedrock_rft._core.output import print_error
 from bedrock_rft._core.text import sanitize_text
@@ -48,7 +47,7 @@ reward = Group(
     "with one reward, a zip, the ARN of a deployed function, or its name.",
 )
 
-_reward = click.argument("source", metavar=_SOURCE)
+_reward = click.argument("source", metavar=_SOURCE, callback=check_reward)
 _package_options = options(
     many("--requirement", "requirements", metavar="NAME==VERSION", help="A package to install with the reward."),
     many("--include", metavar="FILE", help="Another file to package."),
@@ -153,7 +152,7 @@ def check(source: str, dataset: str, gold: str | None, cases: str | None, **give
         flag = f"--{next(iter(shares)).replace('_', '-')}"
         raise click.UsageError(f"{flag} limits what --accuracy or --cases measures. Add one of them, or leave it out.")
     given |= {"gold": load_gold(gold), "cases": cases or (), **shares}
-    with _client_for(source) as client:
+    with reward_client(source) as client:
         report = rewards.check(_target(client, source), dataset, client=client, progress=True, **given)
     finish_report(report)
 
@@ -184,7 +183,7 @@ def score(source: str, rows: str, answers: tuple[str, ...], line: int | None, **
             raise click.UsageError(f"{rows} has fewer than {line} records.")
         scored = [(record, answer) for answer in answers]
     given["progress"] = settings().output in {"table", "json"} or not is_terminal()  # rows as they arrive hide it
-    with _client_for(source) as client:
+    with reward_client(source) as client:
         show_list(rewards.score(_target(client, source), scored, client=client, **given), _SCORES)
 
 
@@ -199,7 +198,7 @@ def invoke(source: str, rollouts: str, timeout: float | None) -> None:
     """
     from bedrock_rft import rewards
 
-    with _client_for(source) as client:
+    with reward_client(source) as client:
         done = rewards.invoke(_target(client, source), rollouts, timeout=timeout, client=client)
     if done.printed.strip():
         print_error(done.printed.rstrip())
@@ -339,11 +338,6 @@ def _aws() -> Mapping[str, Any]:
 
 def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
     return {**given, "tags": parse_pairs("--tag", given["tags"])}
-
-
-def _client_for(source: str) -> AbstractContextManager[Any]:
-    """Return a client for a deployed reward, or None for a file."""
-    return nullcontext() if is_file(source) else open_client()
 
 
 def _target(client: Any, source: str) -> str:

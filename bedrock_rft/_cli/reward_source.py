@@ -3,19 +3,68 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import re
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
+from bedrock_rft._cli.settings import open_client
+
 _HANDLER = "lambda_handler"
+_FUNCTION_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_FORMS = "file.py:name, file.py with one reward, a zip, the ARN of a deployed function, or its name"
 
 
 def is_file(reward: str) -> bool:
     """Return whether a text names a Python file or a zip."""
     location = reward.rpartition(":")[0] if not reward.endswith((".py", ".zip")) else reward
     return not reward.startswith("arn:") and location.endswith((".py", ".zip"))
+
+
+def is_function_name(text: str) -> bool:
+    """Return whether a text can be the name of a deployed function."""
+    return _FUNCTION_NAME.fullmatch(text) is not None
+
+
+def check_reward(context: click.Context, parameter: click.Parameter | None, text: str) -> str:
+    """Return the text of a parameter, or raise if it is neither an ARN nor a file nor the name of a function."""
+    if text.startswith("arn:") or is_file(text) or is_function_name(text):
+        return text
+    if Path(text).exists():
+        several = sum(isinstance(one, click.Argument) for one in context.command.params) > 1
+        order = " The reward comes before the file of records." if several and parameter is not None else ""
+        raise click.UsageError(f"{text} is not a reward.{order} A reward is {_FORMS}.")
+    raise click.UsageError(f"There is no file {text}. A reward is {_FORMS}.")
+
+
+@contextmanager
+def reward_client(reward: str) -> Generator[Any]:
+    """Open a client for a deployed reward, or None for a file."""
+    if is_file(reward):
+        yield None
+        return
+    with lookup(reward):
+        client = open_client()
+    with client:
+        yield client
+
+
+@contextmanager
+def lookup(name: str) -> Generator[None]:
+    """Add to a `ConfigurationError` that the name is no file, because it may be a mistyped path. An ARN is none."""
+    from bedrock_rft.errors import ConfigurationError
+
+    try:
+        yield
+    except ConfigurationError as error:
+        if not name.startswith("arn:"):
+            error.args = (
+                f"There is no file or folder '{name}', and no deployed reward of this name was found: {error.message}",
+            )
+        raise
 
 
 def resolve_file(reward: str) -> str:
@@ -44,7 +93,8 @@ def reward_target(client: Any, reward: str) -> str:
         return reward
     if is_file(reward):
         return resolve_file(reward)
-    return str(client.rewards.retrieve(reward))
+    with lookup(reward):
+        return str(client.rewards.retrieve(reward))
 
 
 def load_gold(text: str | None) -> Any:

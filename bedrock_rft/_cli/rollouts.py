@@ -14,6 +14,7 @@ import click
 from bedrock_rft._cli.command import Group, many, options
 from bedrock_rft._cli.output import Columns, finish_report, first, note, print_text, show_list, write_file
 from bedrock_rft._cli.output import show as print_result
+from bedrock_rft._cli.reward_source import is_function_name, lookup
 from bedrock_rft._cli.settings import open_client, settings
 from bedrock_rft._core.local_service import ANSWERS
 from bedrock_rft._core.text import sanitize_text
@@ -164,10 +165,13 @@ def _open(
             and (text in (record.prompt or "").casefold() or text == record.prompt_hash)
         )
 
-    if job is None and (Path(location).exists() or ("/" in location and not location.startswith("s3:"))):
+    is_path = "/" in location or not is_function_name(location)
+    if job is None and (Path(location).exists() or (is_path and not location.startswith(("s3:", "arn:")))):
         yield package.read(location, **options).filter(is_wanted)
         return
-    with open_client(**({} if settings().auth or job else {"auth": "aws"})) as client:
+    with lookup(location):
+        opened = open_client(**({} if settings().auth or job else {"auth": "aws"}))
+    with opened as client:
         found = client.rewards.rollouts(location, job=job, **options)
         if job is not None:
             note(f"These rollouts are of the time in which {job} ran. Other jobs with this reward may be included.")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,11 +31,25 @@ async def find_rollouts(
     def find() -> Rollouts:
         if _is_location(source):
             return read(cast("str", source), client=client, **options)
-        function = deployment_name(source, session.config.region)
-        location = _recording_location(Account(session.config), source, function)
+        with _naming_path(source):
+            function = deployment_name(source, session.config.region)
+            account = Account(session.config)
+        location = _recording_location(account, source, function)
         return read(location, function=function, client=client, **options)
 
     return await session.transport.run(find)
+
+
+@contextmanager
+def _naming_path(source: object) -> Generator[None]:
+    """Add to the error for a name that it is no path either, because it may be a mistyped one."""
+    try:
+        yield
+    except ConfigurationError as error:
+        if isinstance(source, str) and not source.startswith("arn:"):
+            text = f"There is no file or folder '{source}', and no deployed reward of this name was found"
+            error.args = (f"{text}: {error.message}",)
+        raise
 
 
 def _is_location(source: object) -> bool:

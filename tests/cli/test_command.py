@@ -153,7 +153,11 @@ def test_titles_and_facts_of_reports_are_wrapped_and_not_cut(service: LocalServi
         (("whoami",), "pass --region"),
         (("jobs", "create", "--new", "--name", "x"), "exclude each other"),
         (("jobs", "create"), "Missing option '--model', or the key 'model' in run.toml"),
-        (("reward", "check", "reward.txt", "nowhere"), "nowhere"),
+        (("reward", "check", "reward.py", "nowhere"), "nowhere"),
+        (("reward", "check", "reward.txt", "reward.py"), "There is no file reward.txt. A reward is file.py:name"),
+        (("rollouts", "show", "nowhere"), "There is no file or folder 'nowhere', and no deployed reward of this name"),
+        (("rollouts", "show", "nowhere.jsonl"), "There is no folder or file 'nowhere.jsonl'"),
+        (("policy", "caller", "--account", "123456789012"), "No region: pass --region"),
         (("completion",), "Choose from: bash, zsh, fish"),
     ],
 )
@@ -212,6 +216,34 @@ def test_errors_of_the_service_have_their_request_id(service: LocalService) -> N
     assert (done.error["type"], done.error["code"]) == ("NotFoundError", "not_found")
     assert done.error["request_id"].startswith("local-req-")
     assert "(request local-req-" in command("jobs", "get", "job-none").err
+
+
+def test_a_file_of_records_is_not_a_reward(service: LocalService) -> None:
+    assert service.region
+    Path("mine.py").write_text("def lambda_handler(event, context):\n    return []\n")
+    swapped = command("reward", "check", "train.jsonl", "mine.py", "-o", "json")
+    assert swapped.code == 2
+    assert "train.jsonl is not a reward. The reward comes before the file of records." in swapped.error["message"]
+    flag = command("rehearse", "train.jsonl", "--reward", "train.jsonl")
+    assert (flag.code, "comes before" in flag.err) == (2, False)
+    assert "train.jsonl is not a reward. A reward is file.py:name" in " ".join(flag.err.split())
+    unknown = command("reward", "check", "nowhere", "train.jsonl")
+    assert unknown.err.startswith("error: There is no file or folder 'nowhere', and no deployed reward")
+    unknown = command("rollouts", "show", "nowhere")
+    assert unknown.err.startswith("error: There is no file or folder 'nowhere', and no deployed reward")
+
+
+def test_the_region_of_a_policy_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("policy", "caller", "--account", "123456789012")
+    for variable in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(variable, "eu-west-1")
+        assert "arn:aws:bedrock-mantle:eu-west-1:123456789012:project/default" in command(*words).out
+        monkeypatch.delenv(variable)
+    assert ":us-east-1:" in command(*words, "--region", "us-east-1").out
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    of_reward = command("policy", "caller", "--reward", ARN).out
+    assert ":us-west-2:" in of_reward
+    assert ":eu-west-1:" not in of_reward, "the region of the reward is that of its jobs"
 
 
 def test_a_check_with_errors_exits_with_3(service: LocalService) -> None:
