@@ -87,14 +87,15 @@ def judge(tally: Tally) -> list[Found]:
         return [*found, Found(Finding("unknown", "no_answers", missing, "", remedy))]
     third = len(sample) // 3
     first, last = sample[:third], sample[-third:]
+    reward_range = min(0.0, tally.least), max(1.0, tally.greatest)
     return [
         *found,
         _length_finding(tally, sample),
-        _copies_finding(last),
+        _copies_finding(last, reward_range),
         _local_cut_off() if tally.rehearsed == tally.rollouts else _cut_off_finding(sample),
         _language_finding(first, last),
         _format_finding(first, last),
-        _markers_finding(last, (min(0.0, tally.least), max(1.0, tally.greatest))),
+        _markers_finding(last, reward_range),
     ]
 
 
@@ -271,10 +272,21 @@ def _dominating_part_finding(change: _Change, ignored: _Change, share: float) ->
     return Found(Finding("warning", "part_dominates", summary, reason, remedy))
 
 
-def _copies_finding(last: Sequence[Answer]) -> Found:
+def _copied_answers(
+    summary: str, reason: str, copies: Sequence[Answer], examples: Sequence[Record], reward_range: tuple[float, float]
+) -> Found:
+    """Return a warning. The local policy has few wrong answers, so copies of it matter only if they are rewarded."""
     remedy = "Read the examples: one answer may always be rewarded, or the model has collapsed"
-    if last[-1].record.is_rehearsal:  # the local policy has few answers, and is no model
+    if copies[-1].record.is_rehearsal:
+        least, greatest = reward_range
+        if fmean(one.record.score for one in copies) <= least + 0.1 * (greatest - least):
+            reason = "the local policy has few different wrong answers, and these earn almost no reward"
+            return Found(Finding("unknown", "copied_answers", summary, reason))
         remedy = "Read the examples: one answer may always be rewarded"
+    return Found(Finding("warning", "copied_answers", summary, reason, remedy), examples)
+
+
+def _copies_finding(last: Sequence[Answer], reward_range: tuple[float, float]) -> Found:
     long, short = ([one for one in last if (one.features.words >= MIN_WORDS) is wanted] for wanted in (True, False))
     measured: list[str] = []
     if len(long) >= ENOUGH // 2:
@@ -287,7 +299,8 @@ def _copies_finding(last: Sequence[Answer]) -> Found:
                 f"answers of at least {MIN_WORDS} words with the same numbers, compared by their sequences of words"
             )
             pair = [long[place].record for place in next(iter(copies.items()))]
-            return Found(Finding("warning", "copied_answers", measured[0], reason, remedy), pair)
+            found = [one for place, one in enumerate(long) if place in copies]
+            return _copied_answers(measured[0], reason, found, pair, reward_range)
     if len(short) >= ENOUGH // 2 and all(one.record.reference is not None for one in short):
         common, _ = Counter(one.features.exact for one in short).most_common(1)[0]
         share = _share(short, [one.features.exact == common for one in short])
@@ -297,8 +310,8 @@ def _copies_finding(last: Sequence[Answer]) -> Found:
         if share.low > max(ONE_ANSWER, 2 * expected):
             summary = f"{_percent(share)} of {len(short):,} last short answers are the same"
             reason = f"the most frequent reference has a share of {expected:.0%}"
-            example = next(one.record for one in short if one.features.exact == common)
-            return Found(Finding("warning", "copied_answers", summary, reason, remedy), [example])
+            found = [one for one in short if one.features.exact == common]
+            return _copied_answers(summary, reason, found, [found[0].record], reward_range)
     if measured:
         return Found(Finding("ok", "copied_answers", "; ".join(measured)))
     reason = "the answers are short, and their references are not recorded"

@@ -68,6 +68,8 @@ def test_a_rehearsal_is_named_first_and_nothing_is_said_about_a_model() -> None:
         assert "the local service or a rehearsal, and not a model, gave these answers" in report.to_html()
         assert "copied_answers" in alarms(report)
         assert "collapsed" not in str(report)
+        worthless = [replace(one, score=0.0, source=source, request_id=request) for one in copied]
+        assert "copied_answers" in unknown(rollout_report(worthless, "a run"))
         assert "cut_off" in unknown(other)
         assert "The service limits" not in str(other)
         head, *_ = str(report).split("\n\n")
