@@ -123,6 +123,8 @@ def _validate(path: str, **limits: int | None) -> Any:
     from bedrock_rft import datasets
 
     given = {name: value for name, value in limits.items() if value is not None}
+    if given.get("max_records", datasets.Limits.max_records) < datasets.Limits.min_records:
+        given.setdefault("min_records", 1)  # such a file is not for training
     return datasets.validate(path, limits=datasets.Limits(**given))
 
 

@@ -170,11 +170,12 @@ def finish_report(report: Any) -> None:
     reworded = reword_report(report)
     problems: Any = getattr(reworded, "findings", None) or getattr(reworded, "problems", ())
     if settings().output == "csv":
-        names = ("code", "summary", "reason", "remedy")
+        places = ("line", "column", "field") if hasattr(reworded, "problems") else ()  # of a report on data
+        names = ("code", "summary", "reason", "remedy", *places)
         print_text(_csv_line(["level", *names]))
         for one in problems:
             level = getattr(one, "level", None) or getattr(one, "severity", "")
-            print_text(_csv_line([level, *(str(getattr(one, name, "")) for name in names)]))
+            print_text(_csv_line([level, *(_cell(getattr(one, name, "")) for name in names)]))
     else:
         show(reworded, text=report_text(report), ids=list(dict.fromkeys(one.code for one in reworded.errors)))
     finish(0 if report.ok else FOUND_ERRORS)

@@ -18,6 +18,9 @@ _FLAGS = {
 }
 """Python arguments whose flags have another name."""
 
+_FIELDS = {"reference_answer"}
+"""Names of arguments that are names of fields of a record too: only `NAME=` is an argument."""
+
 _NEGATED = {"check": "--no-check", "validate": "--no-validate", "reuse": "--no-reuse"}
 """Arguments that are turned off by a flag."""
 
@@ -47,6 +50,9 @@ _SENTENCES = {
     "Write the file with json.dumps or datasets.write": "Write one JSON object per line, with a JSON library",
     "datasets.write('train.jsonl', datasets.convert(…))": "bedrock-rft data convert FILE --to train.jsonl",
     "datasets.write(path, datasets.convert(…))": "bedrock-rft data convert FILE --to train.jsonl",
+    "For other columns use datasets.write with prompt=, system= and reference_answer=": (
+        "For other columns use datasets.write in Python"
+    ),
     ", or renew keys automatically: Client(api_key=access.api_key_provider())": ": bedrock-rft key",
 }
 """Texts that name several calls, or a call without a command."""
@@ -70,15 +76,20 @@ def for_shell(text: str, context: click.Context | None = None) -> str:
     """Return a message of the SDK with flags and commands of the command line instead of arguments and calls."""
     for python, shell in _SENTENCES.items():
         text = text.replace(python, shell)
+    parameters = _parameters(context)
+    if parameters and "min_records" not in parameters:
+        text = text.replace("Limits(min_records=1)", "bedrock-rft data check --min-records 1")
     text = _WRAPPED.sub(r"\1", text)
     text = _FUNCTION.sub(lambda match: _FUNCTIONS[match.group(1)], text)
     text = _METHOD.sub(lambda match: _command_words(match.group(1), match.group(2)), text)
     text = _CALL.sub(_command_for_call, text)
     text = _ARGUMENT.sub(_flag_for_argument, text)
-    for name, flag in _parameters(context).items():
+    for name, flag in parameters.items():
+        if name in _FIELDS:
+            continue
         text = re.sub(rf"(?:(?<=^)|(?<=[.;:] )){name}(?= (?:is|are|must|has|have|needs|takes|and)\b|:)", flag, text)
         if "_" in name:
-            text = re.sub(rf"(?<![\w.'/-]){name}(?![\w.'/=-])", flag, text)
+            text = re.sub(rf"(?<![\w.'/-]){name}(?![\w'/=-]|\.\w)", flag, text)
     return text
 
 

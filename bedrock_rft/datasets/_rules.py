@@ -99,8 +99,19 @@ def _missing_messages(fields: dict[str, Any]) -> Problem:
     if close:
         summary = f"missing; the record has '{truncate(close[0])}'"
         return error("messages-missing", "messages", summary, f"Rename '{truncate(close[0])}' to 'messages'")
-    remedy = 'Add "messages": [{"role": "user", "content": "…"}]; datasets.convert reads other formats'
+    remedy = 'Add "messages": [{"role": "user", "content": "…"}]'
+    prompt = fields.get("prompt")
+    if _is_convertible(fields):
+        remedy = "Convert the file: datasets.convert reads this format"
+    elif is_array(prompt) and prompt and all(map(is_object, prompt)):
+        remedy = "Rename 'prompt', which holds messages, to 'messages'"
     return error("messages-missing", "messages", "missing", remedy)
+
+
+def _is_convertible(fields: dict[str, Any]) -> bool:
+    """Return whether a record without messages may have a format that `convert` reads."""
+    formats = ({"prompt", "reward_model"}, {"prompt", "completion"}, {"conversations"}, {"instruction", "output"})
+    return is_object(fields.get("item")) or any(names <= fields.keys() for names in formats)
 
 
 def _message_problems(path: str, message: object) -> Iterator[Problem]:

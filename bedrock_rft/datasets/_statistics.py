@@ -7,7 +7,7 @@ import math
 import re
 from array import array
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bedrock_rft._core.json_types import is_array, is_object
@@ -37,6 +37,11 @@ _ENDS_WITH_ASSISTANT = warning(
     "messages",
     "the last message has the role 'assistant', and the model is to write that turn",
     "Move it into reference_answer: datasets.convert does",
+)
+_ANSWERED_TWICE = replace(
+    _ENDS_WITH_ASSISTANT,
+    summary="the last message has the role 'assistant', and the record has a reference_answer too",
+    remedy="Remove the message: datasets.convert with reference_answer='reference_answer' does",
 )
 _ENDS_WITH_SYSTEM = warning(
     "ends-with-system", "messages", "the last message has the role 'system'", "Move it to the beginning"
@@ -164,8 +169,10 @@ class Statistics:
         log = self._log.add
         for message in fields["messages"]:
             self._check_message(line, message)
-        if roles[-1] != "user":
-            log(line, _ENDS_WITH_ASSISTANT if roles[-1] == "assistant" else _ENDS_WITH_SYSTEM)
+        if roles[-1] == "system":
+            log(line, _ENDS_WITH_SYSTEM)
+        elif roles[-1] == "assistant":
+            log(line, _ENDS_WITH_ASSISTANT if fields.get("reference_answer") is None else _ANSWERED_TWICE)
         if length > self._max_chars:
             summary = f"a prompt of {length:,} characters may exceed the context of the model"
             log(line, warning("long-prompt", "messages", summary, "Shorten it"))

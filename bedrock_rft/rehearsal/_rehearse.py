@@ -294,11 +294,19 @@ def _data_findings(data: DataReport) -> list[Finding]:
     """Return the first problem of each kind as a finding."""
     findings: dict[str, Finding] = {}
     for problem in data.problems:
-        count = data.counts.get(problem.code, 1)
+        if problem.code in findings:
+            continue
+        same = [one for one in data.problems if one.code == problem.code]
+        count, remedy = data.counts.get(problem.code, 1), problem.remedy
         reason = f"{count:,} problems of this kind" if count > 1 else ""
+        if len({one.remedy for one in same}) > 1:
+            reason = f"it is the first of {count:,} problems of the kind '{problem.code}'"
+            remedy = f"{remedy} there; datasets.validate lists the others, which need other remedies"
+        if problem.code == "too-few":
+            remedy = "Add records"  # a validation file may have fewer, and is not rehearsed
         place = f", {problem.place}" if problem.place else ""
         summary = f"{data.name}{place}: {problem.summary}"
-        findings.setdefault(problem.code, Finding(problem.severity, problem.code, summary, reason, problem.remedy))
+        findings.setdefault(problem.code, Finding(problem.severity, problem.code, summary, reason, remedy))
     return [*findings.values()] or [
         Finding("ok", "data", f"The {data.records:,} records have the form that the service documents")
     ]

@@ -68,6 +68,34 @@ def test_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert json.loads(Path("train.jsonl").read_text().splitlines()[7])["reference_answer"] == "7"
 
 
+def test_fields_of_records_are_not_called_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("few.jsonl").write_text(records(12))
+    done = command("data", "convert", "few.jsonl", "--to", "train.jsonl")
+    assert "\n  reference_answer   string 12\n" in done.out
+    assert "bedrock-rft data check --min-records 1" in " ".join(done.out.split()), "convert has no such option"
+    Path("odd.jsonl").write_text('{"reference_answer": "4", "prompt": "2 + 2?"}\n')
+    done = command("data", "convert", "odd.jsonl", "--to", "odd.train.jsonl")
+    text = " ".join(done.err.split())
+    assert "its fields are: reference_answer, prompt." in text
+    assert "use datasets.write in Python." in text
+    Path("odd.jsonl").write_text('{"messages": [{"role": "user", "content": "?"}], "a": 1, "b": 2}\n')
+    done = command("data", "convert", "odd.jsonl", "--to", "odd.train.jsonl")
+    assert "no reference_answer, but a, b; name the field with --reference-answer" in " ".join(done.err.split())
+
+
+def test_problems_of_data_have_their_place_in_csv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("bad.jsonl").write_text(records(3) + '{"messages": [{"role": "bot", "content": "?"}]}\n[1,]\n')
+    done = command("data", "check", "bad.jsonl", "--max-records", 50, "-o", "csv")
+    rows = [(row["code"], row["line"], row["column"], row["field"]) for row in csv.DictReader(io.StringIO(done.out))]
+    assert rows == [
+        ("role", "4", "", "messages[0].role"),
+        ("no-user", "4", "", "messages"),
+        ("not-json", "5", "4", ""),
+    ]
+
+
 def test_the_problems_of_a_file_are_listed_once(service: LocalService) -> None:
     assert service.region
     Path("bad.jsonl").write_text(records() + "\n".join("{" * count for count in range(1, 9)))

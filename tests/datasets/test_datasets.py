@@ -97,6 +97,9 @@ REJECTED: list[tuple[str, bytes, str, int | None, str]] = [
     ("B030e", with_line("{}"), "messages-missing", LINE, "messages: missing"),
     ("B031", with_line(DEEP), "not-json", LINE, "nested too deeply"),
     ("B033", with_line(b'{"messages": ' + b"1" * 10_000 + b"}"), "not-json", LINE, "more digits"),
+    ("B030f", with_line('{"prompt": "a"}'), "messages-missing", LINE, 'Add "messages"'),
+    ("B030g", with_line('{"prompt": [{"role": "user"}]}'), "messages-missing", LINE, "Rename 'prompt', which holds"),
+    ("B030h", with_line('{"prompt": "a", "completion": "b"}'), "messages-missing", LINE, "datasets.convert reads this"),
     ("B041", with_row(messages=None), "messages", LINE, "messages: null"),
     ("B042", with_row(messages={}), "messages", LINE, "messages: an object, expected a list"),
     ("B043", with_row(messages=[]), "messages", LINE, "empty"),
@@ -440,3 +443,13 @@ def test_a_problem_is_printed_with_its_place_summary_and_remedy() -> None:
 def test_an_unknown_home_directory_raises_an_error_of_the_package() -> None:
     with pytest.raises(BedrockRFTError):
         validate("~nobody-has-this-name/train.jsonl")
+
+
+def test_a_turn_beside_a_reference_answer_is_removed_as_the_remedy_says() -> None:
+    turns = [USER, {"role": "assistant", "content": "So."}]
+    both = {"messages": turns, "reference_answer": "42"}
+    (problem,) = [one for one in validate([both], limits=Limits(min_records=1)).warnings if one.line == 1]
+    assert problem.code == "ends-with-assistant"
+    assert problem.remedy == "Remove the message: datasets.convert with reference_answer='reference_answer' does"
+    (row,) = convert([both], reference_answer="reference_answer")
+    assert (row["messages"], row["reference_answer"]) == ([USER], "42")

@@ -679,3 +679,12 @@ def test_pages_run_no_script_and_show_their_curves(client: Client, tmp_path: Pat
     for mark in ("&lt;script&gt;", "<li", "<polyline", "<rect"):
         assert seen.dom.count(mark) == text.count(mark), mark
     assert seen.picture.stat().st_size > 10_000
+
+
+def test_a_remedy_is_not_given_to_other_problems_of_its_kind(tmp_path: Path) -> None:
+    file = tmp_path / "bad.jsonl"
+    file.write_text('{"a": 1,}\n{"a": NaN}\n')
+    found = {finding.code: finding for finding in rehearse(file, right).findings}
+    assert found["not-json"].reason == "it is the first of 2 problems of the kind 'not-json'"
+    assert found["not-json"].remedy.startswith("Remove the comma there; datasets.validate lists the others")
+    assert found["too-few"].remedy == "Add records"
