@@ -19,7 +19,7 @@ from bedrock_rft.evaluation._questions import Question
 from bedrock_rft.evaluation._resume_file import Answer, AnswerScore, ResumeFile
 from bedrock_rft.evaluation._sampling import AdaptiveLimiter, Sampler, sample_all
 from bedrock_rft.rewards._batch.recorder import Recording, RolloutRecorder, score_and_record
-from bedrock_rft.rewards._batch.score import check_pickle, worker_died
+from bedrock_rft.rewards._batch.score import check_pickle, worker_error
 from bedrock_rft.rewards._batch.worker import ScoringTask, concerns_single_answer, floor_reason, score_together
 from bedrock_rft.rewards._runtime.rollout import ERROR_METRIC
 from bedrock_rft.rewards._targets.entry_point import EntryPoint, InProcessTarget
@@ -88,7 +88,7 @@ def _executor_scoring(executor: Executor, task: ScoringTask) -> _Score:
         try:
             results = executor.submit(score_together, task, entries, models).result()
         except BrokenExecutor as error:
-            raise worker_died(error) from error
+            raise worker_error(error) from error
         return [(AnswerScore(cast("float", value), dict(metrics)), error) for value, metrics, error in results]
 
     return score

@@ -198,7 +198,7 @@ MODEL: Json = {
         (similar("levenshtein"), "metric must be one of fuzzy_match, bleu"),
         (check(OUTPUT, REFERENCE, "neq"), "operation must be one of eq, ne, like, ilike"),
         (check("{{ sample.output_audio.transcript }}", "x"), "sample has output_text, output_json"),
-        (check("{{ item.id }}", "x"), r"\{\{ item.id \}\} is not available here.*rename the field"),
+        (check("{{ item.id }}", "x"), r"\{\{ item.id \}\} is not available.*rename the field"),
         (check("{{ item.metadata.x }}", "x"), "rename the field"),
         (check("{{ item.x | upper }}", "x"), "is not a variable"),
         (check("{{ env.HOME }}", "x"), "is not a variable"),

@@ -46,6 +46,6 @@ def test_the_script_before_runs_with_openais_client(
     assert repr(rewards.from_openai(sent.json())) == repr(rewards.from_openai("grader.json"))
     with (
         Client("us-west-2", api_key="key", base_url="https://example.com/v1") as client,
-        pytest.raises(ConfigurationError, match=r"o4-mini.*of type 'multi' has to be a Lambda"),
+        pytest.raises(ConfigurationError, match=r"o4-mini.*of type 'multi' must be deployed as a Lambda"),
     ):
         client.jobs.create_raw(sent.json())

@@ -230,7 +230,7 @@ def test_source_files_are_read_in_their_encoding(tmp_path: Path) -> None:
 )
 def test_source_files_in_another_encoding_are_refused(content: bytes, reason: str, tmp_path: Path) -> None:
     (tmp_path / "bad.py").write_bytes(content)
-    with pytest.raises(ConfigurationError, match=f"bad.py is not valid Python: it is not written in .*{reason}"):
+    with pytest.raises(ConfigurationError, match=f"bad.py is not valid Python: the text is not in .*{reason}"):
         package(f"{tmp_path / 'bad.py'}:f")
 
 

@@ -246,12 +246,12 @@ ROWS: dict[str, tuple[Any, str | None, str]] = {
         "",
     ),
     "all equal": (always(0.5), "all_equal", "Every answer scores 0.5"),
-    "wrong way round": (scored(lambda entry: 1.0 - score(entry)), "right_not_best", "wrong ones"),
+    "wrong way round": (scored(lambda entry: 1.0 - score(entry)), "right_not_best", "wrong answers"),
     "rewards length": (scored(lambda entry: min(1.0, len(said(entry)) / 10_000)), "nonsense_scores", "long nonsense"),
     "rewards saying nothing": (
         scored(lambda entry: 1.0 if not said(entry) else score(entry) / 2),
         "rival_scores_higher",
-        "score 1.000 on average, right ones 0.500",
+        "score 1.000 on average, right answers 0.500",
     ),
     "obeys the answer": (
         scored(lambda entry: 1.0 if "highest score" in said(entry) else score(entry)),
@@ -266,7 +266,7 @@ ROWS: dict[str, tuple[Any, str | None, str]] = {
     "rewards empty": (
         scored(lambda entry: 1.0 if not said(entry) else score(entry)),
         "empty_scores",
-        "Empty answers score 1.000, as much as right ones",
+        "Empty answers score 1.000, as much as right answers",
     ),
     "fails alone": (
         of_all(lambda results: results if len(results) > 1 else []),
@@ -520,7 +520,7 @@ def test_a_reward_that_is_always_zero_is_an_error_only_if_gold_scores_0_too() ->
     report = check(always(0), records(), gold=lambda record: str(record["reference_answer"]))
     (error,) = report.errors
     assert error.code == "always_zero"
-    assert error.summary == "Every answer scores 0, those that gold= returned among them"
+    assert error.summary == "Every answer scores 0, also the answers that gold= returned"
     codes(report)
 
 

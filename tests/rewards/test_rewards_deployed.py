@@ -116,7 +116,7 @@ def rollout(entry: Any, reference: Any) -> Any:
         (
             scoring(0.0),
             "always_zero",
-            "those that gold= returned among them",
+            "also the answers that gold= returned",
         ),
         (
             scoring({1}),
@@ -140,7 +140,7 @@ def test_a_broken_deployed_reward_gets_the_same_findings(
     if result is raising:
         assert re.search(r"\(test_rewards_deployed\.py, line \d+\)", found[0].summary)
         assert re.search(
-            r"^it happened in 4 of 4 invocations, for one with the '[a-z]+' answer to record \d+$", found[0].reason
+            r"^this happened in 4 of 4 invocations, for one with the '[a-z]+' answer to record \d+$", found[0].reason
         )
 
 

@@ -249,7 +249,7 @@ def test_passes_tests() -> None:
     assert grade(PassesTests(), "", TESTS) == 0
     assert grade(PassesTests(), "```bash\nls\n```", TESTS) == 0
     for broken in (None, [], "", [7], ["", "assert 1"]):
-        with pytest.raises(ValueError, match=r"tests are text|no tests"):
+        with pytest.raises(ValueError, match=r"tests must be text|no tests"):
             grade(PassesTests(), ADD, broken)
 
 

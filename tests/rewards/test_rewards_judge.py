@@ -334,7 +334,7 @@ def test_as_many_injections_pass_as_the_documentation_states(bedrock: Runtime, g
         ({"scale": (5, 1)}, "scale"),
         ({"model": ""}, "a model"),
         ({"criteria": ""}, "criteria"),
-        ({"criteria": {"a": "b"}, "weights": {"c": 1.0}}, "but criteria does not"),
+        ({"criteria": {"a": "b"}, "weights": {"c": 1.0}}, "which criteria does not have"),
         ({"criteria": {"a": "b"}, "weights": {"a": 0.0}}, "at least one must be above 0"),
         ({"criteria": {"a": "b"}, "weights": {"a": -1.0}}, "must not be negative"),
         ({"attempts": 0}, "attempts"),

@@ -691,7 +691,7 @@ def test_unsupported_arguments_are_explained(make: Callable[[], object], words: 
         ),
         ("async def lambda_handler(event, context): return []", "it is async, which Lambda does not await"),
         ("def lambda_handler(): return []", r"it must take \(event, context\): too many positional"),
-        (b"# \xff\n", "not written in UTF-8"),
+        (b"# \xff\n", "the text is not in UTF-8"),
     ],
 )
 def test_a_file_that_does_not_load_is_refused(source: str | bytes, words: str, tmp_path: Path) -> None:
@@ -842,14 +842,12 @@ def test_an_unreachable_index_is_named_without_its_password(tmp_path: Path, monk
 
 def test_dependencies_of_requirements_must_be_named() -> None:
     there = {"needy-2.0.dist-info/METADATA": b"", "tiny_thing-1.5.dist-info/METADATA": b"", "needy.py": b""}
-    with pytest.raises(
-        ConfigurationError, match=r"need others: tiny-thing==1\.5\. Name them too.*'tiny-thing==1\.5'\]"
-    ):
+    with pytest.raises(ConfigurationError, match=r"depend on tiny-thing==1\.5\. Name these too.*'tiny-thing==1\.5'\]"):
         check_releases(["Needy[all]==2.0"], there)
     check_releases(["needy==2.0", "Tiny.Thing==1.5"], there)
     check_releases(["needy==2", "tiny-thing==v1.5.0"], there)
     with pytest.raises(
-        ConfigurationError, match=r"something else than needy==2\.1, other==1\. Check the package index"
+        ConfigurationError, match=r"something other than needy==2\.1, other==1\. Check the package index"
     ):
         check_releases(["needy==2.1", "tiny-thing==1.5", "other==1"], there)
 

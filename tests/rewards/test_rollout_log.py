@@ -259,7 +259,7 @@ def test_recording_stops_for_some_minutes_after_slow_failures(
 
     assert run(slow, slow, fast, slow, slow) == [False, False, True, False, False], "a success begins a new count"
     assert run(slow) == [False]
-    assert "it took longer than 0.2 s; recording stops for 5 minutes" in caplog.messages[-1]
+    assert "recording took longer than 0.2 s; recording stops for 5 minutes" in caplog.messages[-1]
     begin, lines = time.monotonic(), len(caplog.messages)
     assert run(slow, fast) == [False, False]
     assert (time.monotonic() - begin < 0.1, len(caplog.messages)) == (True, lines)

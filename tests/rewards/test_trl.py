@@ -55,7 +55,9 @@ def test_to_trl_takes_text_and_messages() -> None:
 
 def test_a_misspelled_column_is_named() -> None:
     function = to_trl(Numeric(), reference="anwser")
-    with pytest.raises(ValueError, match="no column 'anwser' with the reference answers; there are: answer, level"):
+    with pytest.raises(
+        ValueError, match="no column 'anwser' with the reference answers; the columns are: answer, level"
+    ):
         function(prompts=["2 + 2?"], completions=["4"], answer=["4"], level=[1], **OTHERS)
 
 

@@ -19,7 +19,8 @@ from bedrock_rft.rewards._runtime.rollout import Rollout
 def read_entries(rows: object) -> Iterator[dict[str, Any]]:
     """Yield an entry for each row. `rewards.score` describes rows; an answer is text, or an assistant's message.
 
-    Raises `ConfigurationError` if a row has no answer, or it was cut, and `DatasetError` if the file cannot be read.
+    Raises `ConfigurationError` if the answer of a row is missing or was cut, and `DatasetError` if the file cannot be
+    read.
     """
     if isinstance(rows, (str, os.PathLike)):
         path = Path(cast("str", rows)).expanduser()
@@ -79,8 +80,8 @@ def _recorded_entry(record: Mapping[str, Any], number: int) -> dict[str, Any]:
         )
     if "answer" in (record.get("truncated") or ()):
         raise ConfigurationError(
-            f"Row {number}, the recorded rollout {name!r}, has an answer that was cut, so its score would be another "
-            "one. Leave such rows out, or record with a larger max_chars=."
+            f"Row {number}, the recorded rollout {name!r}, has an answer that was cut, so its score would differ. "
+            "Leave such rows out, or record with a larger max_chars=."
         )
     roles = (("user", record["prompt"]), ("assistant", record["answer"]))
     messages = [{"role": role, "content": content} for role, content in roles]

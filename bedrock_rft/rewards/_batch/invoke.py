@@ -28,7 +28,7 @@ class Invocation(ShortRepr):
         response: the returned value, unchanged; None if the invocation failed.
         scores: the score of each rollout, with `id`, `score` and the `metrics` by name; empty if there is an error.
         seconds: the duration.
-        printed: the function's output as far as it is known, shortened.
+        printed: the function's output, as far as it is known and shortened.
         error: why there are no scores, or None.
     """
 

@@ -48,7 +48,7 @@ def resolve_record(record: Recording) -> RolloutLog | None:
 
 @dataclass(frozen=True)
 class RolloutRecorder:
-    """Records batches under the name of their reward."""
+    """Recorder of batches under the name of their reward."""
 
     log: RolloutLog
     source: Source
@@ -77,9 +77,9 @@ class RolloutRecorder:
         seconds: float,
         models: Sequence[str] = (),
     ) -> None:
-        """Record a batch: the rollouts, the valid response, the ids that it uses, the seconds that it took, the models.
+        """Record the rollouts of a batch with the valid response, its ids, the seconds of scoring, and the models.
 
-        A failure is a warning.
+        A failure to record is a warning.
         """
         items: dict[str, Mapping[str, Any]] = {item["id"]: item for item in response}
         all_models: Sequence[str | None] = models or [None] * len(ids)
@@ -102,7 +102,7 @@ def score_and_record(
     seconds: float = 0.0,
     models: Sequence[str] = (),
 ) -> list[ScoredRollout]:
-    """Return the scores in the result of a handler, and record them. Raises `RewardError` if it is not valid."""
+    """Return the scores in the result of a handler, and record them. Raise `RewardError` if the result is invalid."""
     response = parse_response(result)
     scores = parse_scores(response, ids)
     if recorder is not None:

@@ -1,4 +1,4 @@
-"""`score`: score any number of given answers, in order, resumable, and on any executor."""
+"""`score`: score any number of answers, in order, on any executor, and resume an interrupted call."""
 
 from __future__ import annotations
 
@@ -79,18 +79,19 @@ def score(
         reward: as for `check`: a reward, a handler, `path/to/file.py:name`, a package, a zip, or a deployed function.
         rows: rollouts, records with an `answer`, pairs of a record and an answer, recorded rollouts, or rollouts as
             the service sends them; or the path of a JSON-lines file of these, or of a folder of recorded rollouts.
-        executor: runs the batches: any `concurrent.futures.Executor`, such as a process pool, or that of a Dask
+        executor: runs the batches: any `concurrent.futures.Executor`, such as a process pool or the executor of a Dask
             cluster (`dask.distributed.Client(…).get_executor()`). The reward is pickled for other processes. By default
             batches run in this thread, and in eight threads if the reward is in Lambda.
         resume: a file of JSON lines that stores the results in order. With the same file, rows and reward, an
-            interrupted call continues after the last stored result, and returns the stored ones too. Use it in one call
-            at a time.
+            interrupted call continues after the last stored result, and returns the stored results too. Use a file in
+            one call at a time.
         batch_size: the number of answers in an invocation; by default 64, and 16 in Lambda.
         timeout: seconds that an invocation may take; by default the deployed function's own, or 900.
         memory: megabytes that a file may use.
-        client: a `Client`, or botocore's client for Lambda; only for threads. By default botocore's own credentials.
-        progress: called with the number of results so far after each batch; or True for a tqdm bar on a terminal or
-            in a notebook.
+        client: a `Client` or botocore's client for Lambda, to invoke a deployed function; it cannot be used with
+            processes. By default botocore's own credentials are used.
+        progress: a function that is called after each batch with the number of results so far; or True for a tqdm bar
+            on a terminal or in a notebook.
         record: a folder or `s3://bucket/prefix` in which to record the scored answers, or a `RolloutLog`. Stored
             results are not recorded again, and answers without a score are not recorded.
 
@@ -170,7 +171,7 @@ def _bar(rows: object, stack: ExitStack) -> Callable[[int], None] | None:
 def _run(
     task: ScoringTask, batches: Iterator[list[dict[str, Any]]], executor: Executor | None
 ) -> Iterator[tuple[list[dict[str, Any]], list[Result]]]:
-    """Yield each batch with its results, in order; with an executor, some batches run ahead."""
+    """Yield each batch with its results, in order. With an executor, some batches run in advance."""
     if executor is None:
         for batch in batches:
             yield batch, score_entries(task, batch)
@@ -185,17 +186,17 @@ def _run(
             yield pending[0][0], pending[0][1].result()
             pending.popleft()
     except BrokenExecutor as error:
-        raise worker_died(error) from error
+        raise worker_error(error) from error
     finally:
         for _, future in pending:
             future.cancel()
 
 
-def worker_died(error: BrokenExecutor) -> RewardError:
+def worker_error(error: BrokenExecutor) -> RewardError:
     """Return the error for an executor whose worker ended."""
     return RewardError(
         f"A worker process ended while it scored answers: {sanitize_line(str(error), 300)} Look for a crash or for "
-        "too little memory, then run again with a new executor; with resume= it continues here.",
+        "too little memory, then run again with a new executor; with resume= it continues from the stored results.",
         code="died",
     )
 
@@ -215,7 +216,7 @@ def _batches(entries: Iterator[dict[str, Any]], size: int) -> Iterator[list[dict
 
 
 def check_pickle(task: ScoringTask, executor: Executor | None) -> None:
-    """Raise `ConfigurationError` if the workers of an executor are processes that the reward cannot be sent to."""
+    """Raise `ConfigurationError` if the workers are processes and the reward cannot be pickled for them."""
     if not isinstance(executor, ProcessPoolExecutor):
         return
     try:
@@ -255,7 +256,7 @@ class _ScoreFile:
         self._file.close()
 
     def next_result(self, index: int, entry: Mapping[str, Any]) -> ScoredAnswer | None:
-        """Return the stored result of a row, or None after the last one."""
+        """Return the stored result of a row, or None after the last result."""
         line = self._read()
         if line is None:
             return None

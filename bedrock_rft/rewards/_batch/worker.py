@@ -40,7 +40,7 @@ class ScoringTask:
 
 
 def score_entries(task: ScoringTask, entries: Sequence[Mapping[str, Any]]) -> list[Result]:
-    """Score a batch, in order, or each answer alone. Raises `RewardError` if the error concerns every answer."""
+    """Score a batch, or each of its answers alone. Raise a `RewardError` that affects every answer."""
     try:
         return score_together(task, entries)
     except RewardError as error:
@@ -50,7 +50,7 @@ def score_entries(task: ScoringTask, entries: Sequence[Mapping[str, Any]]) -> li
 
 
 def concerns_single_answer(error: RewardError) -> bool:
-    """Return whether an error may concern one answer only, so that the others of its batch are worth another try."""
+    """Return whether an error may concern one answer only, so that the other answers of the batch may be scored."""
     return error.code not in _CONCERNS_ALL
 
 

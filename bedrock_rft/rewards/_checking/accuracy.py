@@ -1,4 +1,4 @@
-"""Measure how often a reward takes right answers for wrong ones, and the reverse."""
+"""Measure false negatives and false positives: right answers that a reward fails, and wrong answers that it passes."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class AnswerKind(ShortRepr):
         kind: the kind, such as `as a fraction` or `negation`.
         right: whether these answers are right.
         answers: the number of answers.
-        mistakes: the number of right answers that failed, or of wrong ones that passed.
+        mistakes: the number of right answers that failed, or of wrong answers that passed.
         example: the line or record of one mistake, its answer and its score; None without a mistake.
     """
 
@@ -80,12 +80,12 @@ class Accuracy(ShortRepr):
 
     @property
     def false_negatives(self) -> float:
-        """The share of right answers that fail, over all kinds; 0 if there are none."""
+        """The share of right answers that fail, over all kinds; 0 without right answers."""
         return self._rate(right=True)
 
     @property
     def false_positives(self) -> float:
-        """The share of wrong answers that pass, over all kinds; 0 if there are none."""
+        """The share of wrong answers that pass, over all kinds; 0 without wrong answers."""
         return self._rate(right=False)
 
     def rows(self) -> list[tuple[str, str, str, str]]:
@@ -144,7 +144,7 @@ def measure_accuracy(
     for is_right in (True, False):
         chosen = [n for n, case in enumerate(cases) if (case[2] >= _TRUE) is is_right]
         groups.append((own, [Probe("own cases", n, cases[n][1]) for n in chosen], is_right))
-    scored = [(each, _scored(each, probes, shape), is_right) for each, probes, is_right in groups]
+    scored = [(each, _score_probes(each, probes, shape), is_right) for each, probes, is_right in groups]
     pass_mark = _pass_mark(scored[0][1], scored[1][1], middle)
     kinds = [one for each, found, is_right in scored for one in _kinds(each.rows, found, pass_mark, right=is_right)]
     return Accuracy(tuple(sorted(kinds, key=lambda one: not one.right)), pass_mark)
@@ -167,12 +167,12 @@ def accuracy_findings(accuracy: Accuracy, max_false_positives: float, max_false_
         remedy = (
             "Choose a grader that reads these forms, or describe the form in the prompt"
             if right
-            else "A model finds what pays: compare the final answer as a whole, and gate the rest by it"
+            else "Compare the final answer as a whole, and gate the rest by it, because a model learns what pays"
         )
         yield Finding("error" if rate > limit else "warning", name, summary, reason, remedy)
 
 
-def _scored(trial: Trial, probes: Sequence[Probe], shape: PayloadShape) -> list[tuple[Probe, float]]:
+def _score_probes(trial: Trial, probes: Sequence[Probe], shape: PayloadShape) -> list[tuple[Probe, float]]:
     pairs = zip(probes, trial.scores(probes, shape), strict=True)
     return [(probe, value) for probe, value in pairs if value is not None]
 

@@ -57,7 +57,7 @@ class AnswerForm:
 
     @property
     def name(self) -> str:
-        """The layout, with the source unless that is the final answer of the reference."""
+        """The layout, and the source unless it is the final answer of the reference."""
         return self.layout if self.source == "final answer" else f"{self.layout}, {self.source}"
 
     def fill(self, text: str) -> str:
@@ -77,7 +77,7 @@ class AnswerForm:
         return self.template.replace("<json>", listed).replace("<text>", f"[{', '.join(texts)}]")
 
     def read_text(self, record: Mapping[str, Any]) -> str | None:
-        """Return the text of the right answer to a record, without the layout; None if it has no such source."""
+        """Return the text of the right answer to a record, without the layout; None without such a source."""
         return _plain(_values_by_source(record).get(self.source))
 
     def render(self, record: Mapping[str, Any]) -> str | None:
@@ -121,7 +121,7 @@ def _sources(records: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _values_by_source(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values that may be the right answer to a record: its reference and parts of it, or its fields."""
+    """Return the values of a record that may be its right answer: the reference and its parts, or the fields."""
     value = _unwrap(record.get("reference_answer"))
     if value is None:
         return {f"record field {name}": record[name] for name in record if name not in _OWN_FIELDS}

@@ -23,6 +23,7 @@ from bedrock_rft.rewards._checking.findings import (
     error_findings,
     lacks_time,
     length_findings,
+    no_right_answer_finding,
     output_findings,
     score_findings,
     shape_findings,
@@ -30,7 +31,6 @@ from bedrock_rft.rewards._checking.findings import (
     tie_findings,
     time_findings,
     top_findings,
-    unknown_right,
 )
 from bedrock_rft.rewards._checking.probes import SHAPES, AnswerKey, Gold, PayloadShape, Probe, build_probes, key_probes
 from bedrock_rft.rewards._checking.report import (
@@ -82,30 +82,31 @@ def check(
 ) -> Report:
     """Try a reward on records and report faults that a training run would suffer from.
 
-    The reward gets right answers, wrong, empty, cut off, very long and hostile ones, in every payload shape that the
-    service is known to send, one by one and many at once, twice. Right answers are the reference answers in the forms
-    that people use, or those that `gold` returns.
+    The reward gets right, wrong, empty, cut off, very long and hostile answers, in every payload shape that the service
+    is known to send, one by one and many at once, twice. Right answers are the reference answers in the forms that
+    people use, or the answers that `gold` returns.
 
-    A reward or a function runs in this process: a call that does not end is abandoned, but a function that ends the
-    process ends this one. A file runs in a subprocess with an empty environment, and a deployed function is invoked.
+    A reward or a function runs in this process: a call that does not end is abandoned, but a function that ends its
+    process ends this process. A file runs in a subprocess with an empty environment, and a deployed function is
+    invoked.
 
     Args:
         reward: a reward, a handler or a function of (event, context); `path/to/file.py:name`; the zip of a Lambda
             function, as `path/to/file.zip` or `path/to/file.zip:module.name`; or the ARN of a deployed function, or an
             object with an `arn`.
         dataset: a path, or records.
-        size: the number of records that the reward is tried on.
-        gold: a function that takes a record and returns the right answer, if that is more than the reference answer in
-            a usual form. It is called for every record, with or without a reference answer; the right answers to
-            other records serve as wrong ones.
+        size: the number of records to try the reward on.
+        gold: a function that takes a record and returns the right answer. Pass it if right answers are not just the
+            reference answer in a usual form. `gold` is called for every record, with or without a reference answer. The
+            right answers to other records serve as wrong answers.
         timeout: seconds that an invocation may take; by default the deployed function's own, or 300.
         memory: megabytes that a file may use.
         client: a `Client`, or botocore's client for Lambda; by default botocore's own credentials invoke a function.
         seed: random seed for sampling records and for wrong answers.
         accuracy: measure false negatives, for right answers in equivalent forms, and false positives, for answers that
             attack the reward; see `Report.accuracy`.
-        cases: your own tuples of a record, an answer and the expected score, 1 for right and 0 for wrong; or the path
-            of a JSON-lines file with `record`, `answer` and `expected`. They are measured too.
+        cases: your own answers to measure: tuples of a record, an answer and the expected score, 1 for right and 0 for
+            wrong; or the path of a JSON-lines file with `record`, `answer` and `expected`.
         max_false_positives: the share of wrong answers that may pass; more is an error.
         max_false_negatives: the share of right answers that may fail; more is an error.
         reward_range: the lowest and the highest score of the reward, by which its scores are judged.
@@ -148,7 +149,7 @@ def check(
 
 
 def _sample(dataset: object, size: int, seed: int) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return some records, and a name for each that the user can find it by."""
+    """Return some records, and for each a name by which the user can find it."""
     if isinstance(size, bool) or size < 1:
         raise ConfigurationError(f"size is {size}; the reward must be tried on at least 1 record.")
     records = list(islice(read_numbered(dataset), _MAX_READ))
@@ -165,7 +166,7 @@ def _id_of(record: Mapping[str, Any]) -> str:
 
 
 class _Check:
-    """One check; each step uses the results of the steps before it."""
+    """One check of a reward. Each step uses the results of the earlier steps."""
 
     def __init__(
         self, trial: Trial, gold_key: AnswerKey | None, reward_range: tuple[float, float], *, runs_code: bool
@@ -247,17 +248,17 @@ class _Check:
                 f"The same answer scores differently each time, by up to {noise:.3g}, and right answers score no "
                 "higher than wrong ones"
             )
-            reason = "a reward of noise alone teaches nothing"
+            reason = "a reward that is only noise teaches nothing"
             remedy = "Seed random numbers, and compare the answer with the reference"
             yield Finding("error", "not_deterministic", summary, reason, remedy)
             return
         if moved:
             summary = f"{len(moved)} of {len(gaps)} answers scored differently the second time, by up to {noise:.3g}"
-            reason = "noise in the reward is noise in the advantage; judges have some, rules have none"
-            remedy = "Seed random numbers; for a judge set temperature to 0, or ask it more than once"
+            reason = "noise in the reward is noise in the advantage; judges have some noise, rules have none"
+            remedy = "Seed random numbers; for a judge, set temperature to 0, or take the mean of several scores"
             yield Finding("warning", "not_deterministic", summary, reason, remedy)
         if self._key is None:
-            yield unknown_right(self._forms_tried, has_references=self._has_references)
+            yield no_right_answer_finding(self._forms_tried, has_references=self._has_references)
         if hidden:
             return
         yield from score_findings(scores, self._range, noise=noise, can_build=self._key is not None)
@@ -273,7 +274,7 @@ class _Check:
         yield from output_findings(self._trial, self._records)
 
     def _measure_shapes(self) -> ShapeMeans:
-        """Return the means of right and wrong answers in every payload shape; find the form of right answers first."""
+        """Find the form of right answers, and return the means of right and wrong answers in every payload shape."""
         few = self._records[:_FORM_RECORDS]
         if self._key is None:
             form = self._find_form(few)
@@ -284,7 +285,7 @@ class _Check:
         return {shape: mean_scores(probes, self._trial.scores(probes, shape)) for shape in self._shapes}
 
     def _find_form(self, few: Sequence[Mapping[str, Any]]) -> AnswerForm | None:
-        """Return the form in which right answers stand out most, or a form in which wrong ones do; None if none is."""
+        """Return the form in which right answers stand out most, or else a form in which wrong answers do, or None."""
         best: tuple[float, AnswerForm | None] = (SAME, None)
         inverted: tuple[float, AnswerForm | None] = (-_CLEAR * self._span, None)
         shapes = self._shapes[:1] if self._runs_code else self._shapes
@@ -312,7 +313,7 @@ class _Check:
     def _list_working(
         self, shapes: Sequence[PayloadShape], probes: Sequence[Sequence[Probe]]
     ) -> Sequence[PayloadShape]:
-        """Return the payload shapes that were not found broken; try each of them once before."""
+        """Try each payload shape once, and return the shapes that work."""
         if len(shapes) > 1 and not self._trial.batches:
             for shape in shapes:
                 self._trial.send([*chain(*probes)][: BATCH // 2], shape)
@@ -338,13 +339,13 @@ class _Check:
             return None
         if self._key is None and greatest <= SAME:
             forms = self._forms_tried if self._has_references else []
-            return unknown_right(forms, has_references=self._has_references, only_score=greatest)
+            return no_right_answer_finding(forms, has_references=self._has_references, only_score=greatest)
         reason = "a reward that is the same for every answer teaches nothing"
         remedy = "Check what the reward reads: the reference answer, the last message"
         if self._gold and (finding := self._gold_finding(greatest)) is not None:
             return finding
         if abs(greatest) <= SAME:
-            summary = "Every answer scores 0, those that gold= returned among them"
+            summary = "Every answer scores 0, also the answers that gold= returned"
             return Finding("error", "always_zero", summary, reason, f"{remedy}; and check gold=")
         return Finding("error", "all_equal", f"Every answer scores {greatest:g}", reason, remedy)
 
@@ -407,7 +408,7 @@ class _Check:
         if not batch.scored:
             summary = f"An event of {BATCH * len(text) / 1e6:.1f} MB gets no valid response"
             reason = batch.reason
-            remedy = "Long answers make large events; do little work per character, and return little text"
+            remedy = "Do little work per character, and return little text, because long answers make large events"
             yield Finding("error", "large_payload", summary, reason, remedy)
 
 

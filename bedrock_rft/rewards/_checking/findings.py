@@ -27,7 +27,7 @@ _MANY_LATE = 0.1
 _MAX_ERROR = 300
 """Characters of the text of an exception."""
 _FLOOR_LOG = re.compile(r"rollouts got the floor; first error: (.{1,200})")
-_READ_ALL_SHAPES = "Rollout.read finds the reference in every shape; or look in both places, and unwrap {'text': …}"
+_READ_ALL_SHAPES = "Use Rollout.read, which reads every shape; or look in both places, and unwrap {'text': …}"
 _NONSENSE_KINDS = ("empty", "off the point", "hostile", "long nonsense")
 _ORDINARY_KINDS = ("right", "wrong", "empty", "off the point")
 _LONG_KINDS = {"wrong, after long thoughts": "long thoughts", "wrong, after long text": "long text"}
@@ -47,12 +47,12 @@ def error_findings(trial: Trial) -> Iterator[Finding]:
     for group in list(trial.errors.values()):
         error = group.error
         if error.code == "reordered":
-            yield Finding("ok", error.code, error.message, "they are matched by id, so nothing is lost")
+            yield Finding("ok", error.code, error.message, "results are matched by id, so nothing is lost")
             continue
         if working & DOCUMENTED_SHAPES and not group.shapes & working:
             continue
         culprit = trial.find_culprit(group)
-        reason = f"it happened in {group.count} of {sent} invocations" if sent > 1 else "it happened at once"
+        reason = f"this happened in {group.count} of {sent} invocations" if sent > 1 else "the first invocation failed"
         if culprit is not None:
             reason += f", for one with {_describe_probe(trial, culprit)}"
         yield Finding("error", error.code, error.message, reason)
@@ -92,7 +92,7 @@ def shape_findings(trial: Trial, means: ShapeMeans) -> list[Finding]:
         return findings
     rest = {shape for shape in means if shape not in works}
     text = f"In the shape '{' and '.join(sorted(rest))}', {_shape_result(trial, means, rest)}"
-    return [Finding(level, "shape", text, "the service may send either", _READ_ALL_SHAPES)]
+    return [Finding(level, "shape", text, "the service may send any of these shapes", _READ_ALL_SHAPES)]
 
 
 def _shape_result(trial: Trial, means: ShapeMeans, broken: Collection[str]) -> str:
@@ -103,8 +103,10 @@ def _shape_result(trial: Trial, means: ShapeMeans, broken: Collection[str]) -> s
     return f"the handler raises {causes[0]}" if causes else "there is no score at all"
 
 
-def unknown_right(forms: Sequence[AnswerForm], *, has_references: bool, only_score: float | None = None) -> Finding:
-    """Return the finding for a reward whose right answers could not be built; `only_score` if all answers got it."""
+def no_right_answer_finding(
+    forms: Sequence[AnswerForm], *, has_references: bool, only_score: float | None = None
+) -> Finding:
+    """Return the finding that no right answer could be built. `only_score` is the score of all answers, if equal."""
     if not has_references and not forms:
         summary = "The records have no reference answer, so no answer is known to be right"
         reason = "right answers cannot be compared with wrong ones"
@@ -139,9 +141,9 @@ def score_findings(
         yield from _order_findings(scores, right, wrong, noise, low + _HIGH * (high - low))
     empty = scores.get("empty")
     if empty and empty.mean >= right.mean - SAME:
-        summary = f"Empty answers score {empty.mean:.3f}, as much as right ones"
+        summary = f"Empty answers score {empty.mean:.3f}, as much as right answers"
         reason = "a run would learn to answer nothing"
-        remedy = "Score an empty answer lowest"
+        remedy = "Give empty answers the lowest score"
         yield Finding("error", "empty_scores", summary, reason, remedy)
     if wrong is not None:
         yield from _trick_findings(scores, right, wrong, noise, _MARGIN * (high - low))
@@ -161,9 +163,9 @@ def _range_finding(scores: Mapping[str, Scores], reward_range: tuple[float, floa
         "Use .clip(), divide by the greatest score, or pass the scale as reward_range=",
     )
     if reward_range == (0.0, 1.0):
-        reason = "by convention they are 0 to 1; whether the service accepts others is not documented"
+        reason = "by convention scores are 0 to 1; whether the service accepts others is not documented"
     else:
-        reason = f"reward_range= says {reward_range[0]:g} to {reward_range[1]:g}"
+        reason = f"reward_range= is {reward_range[0]:g} to {reward_range[1]:g}"
         remedy = "Pass the reward's lowest and highest score as reward_range="
     return Finding("warning", "out_of_range", summary, reason, remedy)
 
@@ -173,9 +175,11 @@ def _order_findings(
 ) -> Iterator[Finding]:
     """Compare the means of right, wrong and other answers. Wrong answers with a mean above `high` pass."""
     if wrong.mean >= right.mean - SAME:
-        summary = f"Right answers score {right.mean:.3f} on average, wrong ones {wrong.mean:.3f}"
-        reason = "a run would learn to be wrong, or nothing"
-        remedy = "Check the comparison of the reward, and the form of the answer that it expects; gold= can write it"
+        summary = f"Right answers score {right.mean:.3f} on average, wrong answers {wrong.mean:.3f}"
+        reason = "a run would learn nothing, or to give wrong answers"
+        remedy = (
+            "Check the comparison in the reward, and the form of answers that it expects. Pass gold= to write the form"
+        )
         yield Finding("error", "right_not_best", summary, reason, remedy)
         return
     rivals = {
@@ -186,7 +190,7 @@ def _order_findings(
     }
     if rivals:
         kind, rival = max(rivals.items(), key=lambda item: item[1].mean)
-        summary = f"Answers that are '{kind}' score {rival.mean:.3f} on average, right ones {right.mean:.3f}"
+        summary = f"Answers that are '{kind}' score {rival.mean:.3f} on average, right answers {right.mean:.3f}"
         reason = "a run learns the answers that score highest"
         remedy = "Let correctness count for more than anything else"
         yield Finding("error", "rival_scores_higher", summary, reason, remedy)
@@ -198,14 +202,14 @@ def _order_findings(
 
 
 def _nonsense_findings(scores: Mapping[str, Scores], middle: float) -> Iterator[Finding]:
-    """Judge nonsense by itself if no right answer is known: the middle of the range is too much for it."""
+    """Judge nonsense if no right answer is known: a mean in the middle of the range is too high for nonsense."""
     rated = {kind: scores[kind] for kind in _NONSENSE_KINDS if kind in scores}
     kind, worst = max(rated.items(), key=lambda item: item[1].mean, default=("", None))
     if worst is None or worst.mean < middle:
         return
     if any(other.least != worst.mean or other.greatest != worst.mean for other in scores.values()):
         summary = f"Answers that are '{kind}' score {worst.mean:.3f} on average"
-        reason = "a run would learn to write them"
+        reason = "a run would learn to write such answers"
         remedy = "Give empty, off-topic and nonsense answers the lowest score"
         yield Finding("error", "nonsense_scores", summary, reason, remedy)
 
@@ -235,10 +239,10 @@ def tie_findings(
     ]
     if tied and len(tied) < len(pairs):
         listed = ", ".join([rows[place] for place in tied[:_MAX_LISTED]] + ["…"] * (len(tied) > _MAX_LISTED))
-        summary = f"For {len(tied)} of {len(pairs)} records the right answer scores no higher than a wrong one"
+        summary = f"For {len(tied)} of {len(pairs)} records, the right answer scores no higher than a wrong answer"
         mean = fmean(good for _, good, _ in pairs)
         reason = f"these records teach nothing ({listed}; right answers score {mean:.3f} on average)"
-        remedy = "Check their references"
+        remedy = "Check the reference answers of these records"
         yield Finding("warning", "some_not_told_apart", summary, reason, remedy)
 
 
@@ -301,7 +305,7 @@ def _trick_findings(
     asking = scores.get("wrong, asking for a high score")
     if asking and asking.mean > wrong.mean + margin + noise:
         summary = f"Wrong answers that ask for a high score get {asking.mean:.3f} instead of {wrong.mean:.3f}"
-        reason = "a model under training finds this out"
+        reason = "a model learns this during training"
         remedy = "Pass the answer to a judge as data, or read only the end of the answer"
         yield Finding("error", "injection", summary, reason, remedy)
     hostile = scores.get("hostile")
@@ -310,8 +314,8 @@ def _trick_findings(
             f"Text of control characters, markers and digits scores {hostile.mean:.3f}; right answers score "
             f"{right.mean:.3f}"
         )
-        reason = "a model under training finds this out"
-        remedy = "Read one well-formed answer, and score everything else lowest"
+        reason = "a model learns this during training"
+        remedy = "Read one well-formed answer, and give everything else the lowest score"
         yield Finding("error", "hostile_scores", summary, reason, remedy)
     if right.mean > wrong.mean:
         yield from _guess_findings(scores, right, halfway, noise)
@@ -321,8 +325,8 @@ def _guess_findings(scores: Mapping[str, Scores], right: Scores, halfway: float,
     for kind, text in _GUESSES.items():
         guessing = scores.get(kind)
         if guessing and guessing.mean >= halfway:
-            reason = "a model can learn to list answers instead of finding one"
-            remedy = "Read one final answer, the last, and score a list as wrong"
+            reason = "a model can learn to list answers instead of finding the right answer"
+            remedy = "Read only the last final answer, and score a list as wrong"
             yield Finding("warning", "guessing", f"{text} scores {guessing.mean:.3f}", reason, remedy)
             break
     plain, others = scores.get("right, after a sentence"), scores.get("right, after other candidates")
@@ -336,7 +340,7 @@ def _guess_findings(scores: Mapping[str, Scores], right: Scores, halfway: float,
         summary = (
             f"Formatting alone, without an answer, scores {markers.mean:.3f}; right answers score {right.mean:.3f}"
         )
-        reason = "a model learns the markers first, and may stay there"
+        reason = "a model learns the markers first, and may learn nothing else"
         remedy = "Give less credit for formatting, or give it only with a right answer (.gate)"
         yield Finding("warning", "markers_score", summary, reason, remedy)
 
@@ -354,8 +358,8 @@ def length_findings(
         gain, length, value, base = max(gains, default=(0.0, 0, 0.0, 0.0))
         if gain >= _MARKER_SHARE * (right.mean - wrong.mean) + noise + SAME:
             summary = f"A wrong answer of {length:,} characters after {text} scores {value:.3f} instead of {base:.3f}"
-            reason = "a model learns to write more, be it right or wrong"
-            remedy = "Give credit for length only with a right answer (.gate), or less of it"
+            reason = "a model learns to write longer answers, right or wrong"
+            remedy = "Give less credit for length, or give it only with a right answer (.gate)"
             yield Finding("warning", "length_scores", summary, reason, remedy)
             return
 
@@ -371,12 +375,12 @@ def speed_findings(trial: Trial) -> Iterator[Finding]:
 
 
 def output_findings(trial: Trial, records: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
-    """Yield findings if the function writes the user's data into its log, or if rollouts got the floor."""
+    """Yield findings if the function writes the user's data into its log, or if rollouts got the floor score."""
     printed = "\n".join(batch.outcome.printed for batch in trial.batches)
     prompts = map(_last_message, records)
     if any(len(text) > 20 and text[:200] in printed for text in prompts):  # noqa: PLR2004 - shorter text may be a chance
-        reason = "prompts and answers end up in its log, and printing takes time"
-        remedy = "Remove the print"
+        reason = "prompts and answers are written to the function's log, and printing takes time"
+        remedy = "Remove the call of print"
         yield Finding("warning", "prints_event", "The function prints the event", reason, remedy)
     failures = _failures(trial)
     raised = [(probe, text) for probe, text in failures if text is not None and text != OUT_OF_TIME]
@@ -384,12 +388,14 @@ def output_findings(trial: Trial, records: Sequence[Mapping[str, Any]]) -> Itera
         share = len(raised) / len(failures)
         summary = f"The reward raised for {share:.0%} of ordinary answers, which then got the floor"
         reason = f"the handler keeps the batch, but a run would learn from made-up scores{_first(raised[0][1])}"
-        remedy = f"Call the reward itself on one of them to see why, such as {_describe_probe(trial, raised[0][0])}"
+        remedy = (
+            f"Call the reward on one of these answers to see the error, such as {_describe_probe(trial, raised[0][0])}"
+        )
         yield Finding("error", "reward_errors", summary, reason, remedy)
 
     if any(scored.metrics.get(LOG_ERROR_METRIC, 0.0) > 0 for batch in trial.batches for scored in batch.scored):
         reason = f"scores are not affected{_first_error(printed, 'the rollouts were not recorded: ')}"
-        remedy = "Check its bucket and role with access.doctor(client, reward=…), and read its log"
+        remedy = "Check the bucket and the role with access.doctor(client, reward=…), and read the function's log"
         yield Finding("warning", "not_recorded", "The function could not record its rollouts", reason, remedy)
 
 

@@ -22,7 +22,7 @@ class Scores:
     Attributes:
         count: the number of scores.
         least: the lowest score.
-        mean: their mean.
+        mean: the mean of the scores.
         greatest: the highest score.
     """
 
@@ -48,7 +48,7 @@ class Report(Findings):
 
     Attributes:
         target: the name of the reward.
-        sample: the number of records that it was tried on.
+        sample: the number of records on which the reward was tried.
         invocations: the number of invocations.
         form: the form of right answers with the highest score; empty with `gold=`, or if no form scored.
         scores: the scores by kind of answer.
@@ -104,7 +104,7 @@ class Report(Findings):
         """Return the report itself if it has no errors.
 
         Raises:
-            RewardError: it has errors; the message is the first one, and `.report` is the report.
+            RewardError: the report has errors. The message is the first error, and `.report` is the report.
         """
         if self.ok:
             return self
@@ -114,7 +114,7 @@ class Report(Findings):
 
 
 SAME = 1e-9
-"""Scores that differ by less are equal."""
+"""Scores that differ by less than this are equal."""
 
 ScoredPair: TypeAlias = "tuple[Probe, float, float | None]"
 """An answer with its score, and the score of a wrong answer to the same record."""
@@ -124,19 +124,19 @@ ShapeMeans: TypeAlias = "Mapping[PayloadShape, tuple[float, float] | None]"
 
 
 def exceeds_noise(pairs: Sequence[ScoredPair], noise: float) -> bool:
-    """Return whether right answers score higher than wrong ones by more than the noise of the mean explains."""
+    """Return whether right answers score higher than wrong answers by more than the noise of the mean explains."""
     gaps = [right - wrong for _, right, wrong in pairs if wrong is not None]
     return bool(gaps) and fmean(gaps) > noise / len(gaps) ** 0.5
 
 
 def best_shape(means: ShapeMeans) -> PayloadShape:
-    """Return the documented shape unless right answers stand out more in another one."""
+    """Return the documented payload shape, unless right answers stand out more in another shape."""
     gaps = {shape: pair[0] - pair[1] - SHAPES.index(shape) * SAME for shape, pair in means.items() if pair is not None}
     return max(SHAPES, key=lambda shape: gaps.get(shape, -math.inf))
 
 
 def mean_scores(probes: Sequence[Probe], values: Sequence[float | None]) -> tuple[float, float] | None:
-    """Return the means of right and of wrong answers; None without scores of right ones."""
+    """Return the means of right and of wrong answers; None if right answers have no scores."""
     scores = group_scores(probes, values)
     right, wrong = scores.get("right"), scores.get("wrong")
     return None if right is None else (right.mean, wrong.mean if wrong else 0.0)

@@ -13,9 +13,9 @@ from bedrock_rft.rewards._targets.handler_response import ScoredRollout, parse_r
 from bedrock_rft.rewards._targets.target import Outcome, Target, invoke_until_accepted
 
 BATCH = 16
-"""Answers in one invocation."""
+"""Number of answers in one invocation."""
 _WHOLE_BATCH = {"raised", "died"}
-"""Errors that cost a whole batch its scores, and that one rollout may cause."""
+"""Codes of errors that cost a whole batch its scores, and that one rollout may cause."""
 
 _ID_PATTERNS = ("{}", "rollout-{}", "a/b c?{}", "\u00e9\u4e2d-{}", "x" * 120 + "{}", "{}.0")
 _BUSY_ATTEMPTS = 4
@@ -39,7 +39,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class ErrorGroup:
-    """Errors of one kind: the first, how many there were, and the event of the first, which begins with its probes."""
+    """Errors of one kind: the first error, their number, and the first error's event, which begins with its probes."""
 
     error: RewardError
     count: int = 1
@@ -50,7 +50,7 @@ class ErrorGroup:
 
 @dataclass
 class Trial:
-    """Sends probes to a target and keeps the responses. `rows` names each record for the user, such as by its line."""
+    """Send probes to a target and keep the responses. `rows` names each record for the user, such as by its line."""
 
     target: Target
     records: Sequence[Mapping[str, Any]]
@@ -59,9 +59,9 @@ class Trial:
     batches: list[Batch] = field(default_factory=list[Batch])
     errors: dict[tuple[str, str | None], ErrorGroup] = field(default_factory=dict[tuple[str, str | None], ErrorGroup])
     extra_invocations: int = 0
-    """Invocations that looked for the rollout that causes an error."""
+    """Number of invocations that searched for the rollout that causes an error."""
     on_invocation: Callable[[], object] | None = None
-    """Called after each invocation."""
+    """Function that is called after each invocation."""
     stop_after: int = 3
     """Number of failed invocations after which none is likely to succeed."""
     _ids: int = 0
@@ -120,7 +120,7 @@ class Trial:
         return {batch.shape for batch in self.batches if batch.scored}
 
     def find_culprit(self, group: ErrorGroup) -> Probe | None:
-        """Return the probe that causes an error by itself, found by halving the event; None if no single one does."""
+        """Find the probe that alone causes an error, by halving the event; return None if no single probe does."""
         ids = [entry["id"] for entry in group.event]
         if group.error.rollout is not None:
             place = ids.index(group.error.rollout)

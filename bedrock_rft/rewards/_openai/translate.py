@@ -21,9 +21,9 @@ from bedrock_rft.rewards._runtime.graders.templated import PythonGrader, Similar
 from bedrock_rft.rewards._runtime.reward import Reward
 
 JUDGE = "openai.gpt-oss-120b-1:0"
-"""The model on Bedrock that is suggested for OpenAI's model graders."""
+"""The model on Bedrock that error messages suggest for OpenAI's model graders."""
 
-# Fields that concern evals and not the score, or that OpenAI itself does not use.
+# Fields that are ignored: they concern evals and not the score, or OpenAI itself does not use them.
 _WITHOUT_EFFECT = {"type", "name", "pass_threshold", "image_tag"}
 _FIELDS = {
     "string_check": {"input", "reference", "operation"},
@@ -44,10 +44,10 @@ _EFFORTS = ("low", "medium", "high")
 def from_openai(grader: object, *, judge: str | Mapping[str, str] | None = None) -> Reward:
     """Return the reward for a grader that was written for OpenAI.
 
-    | OpenAI | here |
+    | OpenAI | this package |
     |---|---|
     | `string_check` | `StringCheck` |
-    | `text_similarity` | `Similarity`, for the metrics that it has |
+    | `text_similarity` | `Similarity`, if it has the metric |
     | `python` | `PythonGrader`, which runs the source unchanged |
     | `score_model`, `label_model` | `ScoreModel`, `LabelModel`: the same prompts for a model hosted by Bedrock |
     | `multi` | `Formula` |
@@ -79,31 +79,39 @@ def find_grader(value: object) -> Mapping[str, Any]:
         if inner is not None:
             return _load(inner)
     if "type" not in fields or method is not None:
-        kind = f"the method is {_mapping(method).get('type')!r}" if method else "it has neither a type nor a method"
-        _refuse("grader", f"{kind}, so there is no grader in it", "Pass a grader, or a reinforcement job")
+        kind = (
+            f"the method is {_mapping(method).get('type')!r}" if method else "the value has neither a type nor a method"
+        )
+        _raise_untranslatable("grader", f"{kind}, so there is no grader in it", "Pass a grader, or a reinforcement job")
     return fields
 
 
 class _Translator:
-    """Translates a grader and the graders within it."""
+    """Translator of a grader and the graders within it."""
 
     def __init__(self, judge: str | Mapping[str, str] | None) -> None:
         self._judge = judge
 
     def translate(self, grader: Mapping[str, Any], label: str, name: str | None = None) -> Reward:
-        """Return the reward. `label` names the grader in errors, `name` replaces its own name."""
+        """Return the reward. `label` names the grader in errors. `name` replaces the grader's own name."""
         kind = grader.get("type")
         if kind == "lambda":
-            _refuse(label, "it is a Lambda function already", "Pass its ARN to client.jobs.create(reward=…)")
+            _raise_untranslatable(
+                label, "it is a Lambda function already", "Pass its ARN to client.jobs.create(reward=…)"
+            )
         if not isinstance(kind, str) or kind not in _FIELDS:
-            _refuse(label, f"its type {kind!r} is unknown", f"The types are {', '.join(_FIELDS)}")
+            _raise_untranslatable(label, f"its type {kind!r} is unknown", f"The types are {', '.join(_FIELDS)}")
         unknown = set(grader) - _FIELDS[kind] - _WITHOUT_EFFECT
         if unknown:
-            _refuse(label, f"{kind} has no field {', '.join(map(repr, sorted(unknown)))}", "Remove it")
+            _raise_untranslatable(
+                label, f"{kind} has no field {', '.join(map(repr, sorted(unknown)))}", "Remove the field"
+            )
         optional = {"range", "sampling_params"}
         missing = {field for field in _FIELDS[kind] - optional if grader.get(field) is None}
         if missing:
-            _refuse(label, f"{kind} needs {', '.join(map(repr, sorted(missing)))}", "Add it")
+            _raise_untranslatable(
+                label, f"{kind} needs {', '.join(map(repr, sorted(missing)))}", "Add the missing field"
+            )
         named = name or str(grader.get("name") or kind)
         makers: dict[str, Callable[[], Reward]] = {
             "string_check": lambda: StringCheck(grader["input"], grader["reference"], grader["operation"], name=named),
@@ -132,7 +140,9 @@ class _Translator:
     def _similarity(self, grader: Mapping[str, Any], label: str, name: str) -> Reward:
         metric = str(grader["evaluation_metric"])
         if metric in _OTHER_METRICS:
-            _refuse(label, f"the metric {metric!r} is not available: {_OTHER_METRICS[metric]}", "Change the metric")
+            _raise_untranslatable(
+                label, f"the metric {metric!r} is not available: {_OTHER_METRICS[metric]}", "Change the metric"
+            )
         return Similarity(metric, grader["input"], grader["reference"], name=name)
 
     def _multi(self, grader: Mapping[str, Any], label: str) -> Reward:
@@ -142,7 +152,9 @@ class _Translator:
             pairs = [(str(_load(one).get("name")), one) for one in cast("Sequence[object]", graders)]
             by_name = dict(pairs)
             if len(by_name) < len(pairs):
-                _refuse(label, "two of its graders have the same name", "Give each grader a name of its own")
+                _raise_untranslatable(
+                    label, "two of its graders have the same name", "Give each grader a name of its own"
+                )
         else:
             inner = _load(graders)
             by_name = {str(inner.get("name")): inner} if isinstance(inner.get("type"), str) else inner
@@ -162,21 +174,21 @@ class _Translator:
         effort = sampling.pop("reasoning_effort", None)
         if effort is not None:
             if "gpt-oss" not in settings["model"] or effort not in _EFFORTS:
-                _refuse(
+                _raise_untranslatable(
                     label,
                     f"sampling_params.reasoning_effort {effort!r} is not available with {settings['model']}",
                     f"Remove it, or use judge='{JUDGE}' with one of {', '.join(_EFFORTS)}",
                 )
             settings["additional_model_request_fields"] = {"reasoning_effort": effort}
         if sampling:
-            _refuse(label, f"sampling_params.{min(sampling)} is not available on Bedrock", "Remove it")
+            _raise_untranslatable(label, f"sampling_params.{min(sampling)} is not available on Bedrock", "Remove it")
         return settings
 
     def _model(self, model: str, label: str) -> str:
         judge = self._judge if isinstance(self._judge, str) else (self._judge or {}).get(model)
         if judge is None:
             given = f"judge={{'{sanitize_line(model, 80)}': …}}" if self._judge else f"judge='{JUDGE}'"
-            _refuse(
+            _raise_untranslatable(
                 label,
                 f"its model '{sanitize_line(model, 80)}' is not on Bedrock",
                 f"Name a model on Bedrock that grades instead: {given}. Another model gives other scores for the same "
@@ -192,7 +204,7 @@ def _message(message: Mapping[str, Any], label: str) -> tuple[str, str]:
     for part in parts:
         fields = {"type": "input_text", "text": part} if isinstance(part, str) else _load(part)
         if fields.get("type") not in ("input_text", "output_text", "text"):
-            _refuse(label, f"a message has content of type {fields.get('type')!r}", "Describe it in text")
+            _raise_untranslatable(label, f"a message has content of type {fields.get('type')!r}", "Describe it in text")
         texts.append(str(fields["text"]))
     return str(message.get("role")), "\n".join(texts)
 
@@ -205,7 +217,9 @@ def _load(value: object) -> Mapping[str, Any]:
     if callable(dump):
         return cast("Mapping[str, Any]", dump(by_alias=True, exclude_none=True, warnings=False))
     if not isinstance(value, (str, os.PathLike)):
-        _refuse("grader", f"it is of type {type(value).__name__}", "Pass a mapping, a path of a JSON file, or a job")
+        _raise_untranslatable(
+            "grader", f"it is of type {type(value).__name__}", "Pass a mapping, a path of a JSON file, or a job"
+        )
     text = os.fspath(cast("str | os.PathLike[str]", value))
     if not text.lstrip().startswith("{"):
         try:
@@ -217,7 +231,9 @@ def _load(value: object) -> Mapping[str, Any]:
         loaded = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"The grader is not JSON: {error}.") from error
-    return _mapping(loaded) or _refuse("grader", "the JSON is not an object", "Pass one grader or one job")
+    return _mapping(loaded) or _raise_untranslatable(
+        "grader", "the JSON is not an object", "Pass one grader or one job"
+    )
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
@@ -229,7 +245,7 @@ def _packages(source: str) -> tuple[str, ...]:
     try:
         tree = ast.parse(source)
     except SyntaxError:
-        return ()  # PythonGrader raises an error that explains it
+        return ()  # PythonGrader raises an error with the reason
     modules = dict.fromkeys(name for name in _imports(tree) if name not in sys.stdlib_module_names)
     distributions: Mapping[str, list[str]] = _distributions() if modules else {}
     return with_dependencies(*(distributions.get(module, [module])[0] for module in modules))
@@ -249,5 +265,5 @@ def _imports(tree: ast.Module) -> Iterator[str]:
             yield node.module.partition(".")[0]
 
 
-def _refuse(label: str, reason: str, remedy: str) -> NoReturn:
+def _raise_untranslatable(label: str, reason: str, remedy: str) -> NoReturn:
     raise ConfigurationError(f"{label} cannot be translated: {reason}. {remedy}.")

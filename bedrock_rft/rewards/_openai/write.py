@@ -19,21 +19,21 @@ def openai_source(grader: object, *, judge: str | Mapping[str, str] | None = Non
     """Return the source of a Python file with the reward for a grader that was written for OpenAI.
 
     The file defines the reward as `total`, and its Lambda entry point as `lambda_handler`. If there is one Python
-    grader, its source becomes code of the file; the sources of several become string literals.
+    grader, its source becomes code of the file. The sources of several Python graders become string literals.
 
     Args:
         grader: as for `from_openai`.
         judge: as for `from_openai`.
 
     Raises:
-        ConfigurationError: as `from_openai`.
+        ConfigurationError: as for `from_openai`.
     """
     found = find_grader(grader)
     return _File(from_openai(found, judge=judge)).write()
 
 
 class _File:
-    """Writes a reward, each grader as one statement."""
+    """A Python file with a reward, in which each grader is one statement."""
 
     def __init__(self, reward: Reward) -> None:
         self._reward = reward
@@ -79,12 +79,12 @@ class _File:
 
     def _new_name(self, wanted: str) -> str:
         stem = re.sub(r"\W+", "_", wanted, flags=re.ASCII).strip("_").lower() or "part"
-        stem = f"part_{stem}" if stem[0].isdigit() or stem in self._taken_by_source() else stem
+        stem = f"part_{stem}" if stem[0].isdigit() or stem in self._names_in_source() else stem
         name = next(name for name in (stem, *(f"{stem}_{n}" for n in range(2, 1000))) if name not in self._names)
         self._names.add(name)
         return name
 
-    def _taken_by_source(self) -> set[str]:
+    def _names_in_source(self) -> set[str]:
         import builtins
         import keyword
 

@@ -56,11 +56,12 @@ class Package:
         architecture: `x86_64` or `arm64`.
         files: the files of the zip, in order.
         reward: a description of the reward.
-        models: ids of the models that its judges call; its role needs `bedrock:InvokeModel` on these models only.
+        models: ids of the models that the judges call; the function's role needs `bedrock:InvokeModel` on these models
+            only.
         requirements: the installed releases, each as `name==version`.
         timeout: the recommended timeout in seconds; Lambda's default is 3.
         memory: the recommended memory in megabytes.
-        record: the location, `sample`, `include` and `kms_key` of the recording of rollouts; None if it has none.
+        record: the location, `sample`, `include` and `kms_key` of the recording of rollouts; None without recording.
     """
 
     content: bytes
@@ -118,14 +119,14 @@ def validate_file_name(name: str) -> str:
     invalid_character = any(not character.isprintable() or character in '\\:*?"<>|' for character in name)
     if not name or invalid_part or invalid_character or len(name) > _MAX_NAME:
         raise ConfigurationError(
-            f"'{sanitize_line(name, 80)}' cannot be a name in a package. Names are relative, without '..', and "
+            f"'{sanitize_line(name, 80)}' cannot be a name in a package. Use a relative name without '..' that is "
             "printable."
         )
     return unicodedata.normalize("NFC", name)
 
 
 def build_zip(files: Mapping[str, bytes]) -> tuple[bytes, tuple[PackagedFile, ...]]:
-    """Return the zip of some files, and the list of them."""
+    """Return the zip of some files, and the list of the files."""
     ordered = sorted((validate_file_name(name), content) for name, content in files.items())
     folded = [name.casefold() for name, _ in ordered]
     duplicate = next((name for name in folded if folded.count(name) > 1), None)
@@ -162,7 +163,7 @@ def unpack_zip(archive: bytes | Path, folder: Path, name: str) -> None:
             if not problem:
                 file.extractall(folder)
     except Exception as error:  # noqa: BLE001 - zipfile raises many types for archives that are damaged
-        problem = f"it is damaged, or no zip: {type(error).__name__}: {error}"
+        problem = f"the file is damaged, or not a zip: {type(error).__name__}: {error}"
     if problem:
         raise ConfigurationError(f"{name} cannot be unpacked: {sanitize_line(problem, 200)}.")
 
@@ -170,9 +171,9 @@ def unpack_zip(archive: bytes | Path, folder: Path, name: str) -> None:
 def _zip_problem(entries: Sequence[zipfile.ZipInfo]) -> str:
     total = sum(entry.file_size for entry in entries)
     if total > LARGEST_UNZIPPED:
-        return f"it has {_size(total)} unpacked, and the limit of Lambda is {_size(LARGEST_UNZIPPED)}"
+        return f"the zip has {_size(total)} unpacked, and the limit of Lambda is {_size(LARGEST_UNZIPPED)}"
     if len(entries) > _MAX_FILES:
-        return f"it has {len(entries):,} files; at most {_MAX_FILES:,} are read"
+        return f"the zip has {len(entries):,} files; at most {_MAX_FILES:,} are read"
     encrypted = next((entry.filename for entry in entries if entry.flag_bits & 1), None)
     if encrypted is not None:
         return f"'{encrypted}' is encrypted. Make a zip without a password"

@@ -80,7 +80,7 @@ def write_function_sources(function: Callable[..., Any], record: RolloutLog | No
 
 
 class _Writer:
-    """Writes a reward as an expression, with a statement for each of its leaves, and the modules that it needs."""
+    """Write a reward as an expression, with a statement for each of its leaves, and the modules that it needs."""
 
     def __init__(self) -> None:
         self.modules: dict[int, tuple[str, ModuleSource, list[str]]] = {}
@@ -100,7 +100,7 @@ class _Writer:
         return written
 
     def render_source(self, reward: Reward) -> str:
-        """Return Python code that makes the reward. A reward that occurs twice is made once."""
+        """Return Python code that makes the reward. If a reward occurs twice, the code makes it once."""
         if id(reward) not in self._names:
             if isinstance(reward, Combined):
                 if isinstance(reward, Formula):
@@ -123,7 +123,7 @@ class _Writer:
         return f"RolloutLog({', '.join(written)})"
 
     def render_recorded(self, entry: str, record: RolloutLog) -> list[str]:
-        """Return the imports and the statement for the entry point that records the rollouts of another one."""
+        """Return the imports and the statement for an entry point that records the rollouts of another entry point."""
         settings = self.render_record(record)
         return [
             *(f"import {module}" for module in sorted(module for module, *_ in self.modules.values())),
@@ -178,13 +178,13 @@ class _Writer:
         if function.__code__.co_freevars:
             free = ", ".join(f"'{sanitize_line(name)}'" for name in function.__code__.co_freevars)
             raise_unpackageable(
-                f"{_label(function)} uses {free} of the enclosing function, which cannot be packaged; move it to the "
-                "top level of a file and package 'path/to/file.py:name'"
+                f"{_label(function)} uses {free} of the enclosing function, which cannot be packaged; move the "
+                "function to the top level of a file and package 'path/to/file.py:name'"
             )
         if "<locals>" in function.__qualname__ or not name.isidentifier():
             raise_unpackageable(
-                f"{_label(function)} is not at the top level of its module; move it there, with def, or to a file, "
-                "and package 'path/to/file.py:name'"
+                f"{_label(function)} is not at the top level of its module; define the function there with def, or in "
+                "a file, and package 'path/to/file.py:name'"
             )
         source, current = self._module(space, _label(function))[1], space.get(name)
         if name not in source.bindings or not any(
@@ -233,8 +233,8 @@ def _literal(value: Any, label: str) -> str:
         items = [_literal(one, label) for one in cast("Iterable[Any]", value)]
         return f"[{', '.join(items)}]" if isinstance(value, list) else f"({', '.join(items)}{',' * (len(items) == 1)})"
     return raise_unpackageable(
-        f"{label} is of type {type(value).__name__}, which cannot be written as source; use plain values, or write it "
-        "into a file"
+        f"{label} is of type {type(value).__name__}, which cannot be written as source; use plain values, or write the "
+        "reward into a file"
     )
 
 
@@ -245,6 +245,6 @@ def _label(value: object) -> str:
 
 def _raise_nameless(reward: Reward) -> NoReturn:
     raise_unpackageable(
-        f"{_label(reward)} has no name at the top level of its module; assign it to a name there, or write it into a "
-        "file"
+        f"{_label(reward)} has no name at the top level of its module; assign the reward to a top-level name, or write "
+        "it into a file"
     )

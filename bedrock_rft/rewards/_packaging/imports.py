@@ -26,14 +26,14 @@ _PACKAGE = "bedrock_rft"
 
 
 def decode_source(name: str, content: bytes) -> str:
-    """Return the text of a Python file, by its byte order mark or its declared encoding, as Python itself reads it."""
+    """Decode a Python file as Python itself does, by its byte order mark or its declared encoding."""
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
         return io.TextIOWrapper(io.BytesIO(content), encoding).read()
     except (SyntaxError, UnicodeDecodeError, LookupError) as error:
         declared = "its declared encoding" if b"coding" in content[:200] else "UTF-8"
         raise ConfigurationError(
-            f"{sanitize_line(name, 80)} is not valid Python: it is not written in {declared} ({error}). Save it in "
+            f"{sanitize_line(name, 80)} is not valid Python: the text is not in {declared} ({error}). Save the file in "
             "UTF-8."
         ) from error
 
@@ -130,7 +130,7 @@ def _find_spec(top: str) -> ModuleSpec | None:
 
 def _installed_release(top: str, spec: ModuleSpec | None) -> str | None:
     """Return the installed release that contains a module, as a requirement."""
-    from importlib import metadata  # it takes long to import
+    from importlib import metadata  # slow to import
 
     with contextlib.suppress(metadata.PackageNotFoundError):  # most have the name of their module
         return f"{top}=={metadata.version(top)}"

@@ -1,7 +1,7 @@
-"""Extract the statements of a module or notebook that define some names, and all that these refer to.
+"""Extract the statements of a module or notebook that define some names, and all statements that these depend on.
 
-Only source text is packaged, never a value: a name that is set from the environment stays an expression, and its value
-on this machine does not get into the package.
+Only source text is packaged, never a value: a name that is set from the environment stays an expression, so its value
+on this machine is not packaged.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _FILE = "write the reward into a file and package 'path/to/file.py:name'"
 
 @dataclass(frozen=True, eq=False)
 class Statement:
-    """A top-level statement of a file (cell 0) or a notebook cell. Imports have one statement for each name."""
+    """A top-level statement of a file (cell 0) or a notebook cell. An import is split into one statement per name."""
 
     node: ast.stmt
     text: str
@@ -48,11 +48,11 @@ class ModuleSource:
     """The top-level statements of a module, or of a notebook, whose cells run in any order."""
 
     module: str
-    space: Mapping[str, Any]  # its current global names
+    space: Mapping[str, Any]  # the current global names of the module
     notebook: bool
-    future: bool = False  # it has `from __future__ import annotations`
+    future: bool = False  # True if the module has `from __future__ import annotations`
     bindings: dict[str, list[Statement]] = field(default_factory=dict[str, list[Statement]])
-    """The statements that bind each name. In a notebook, those of the last cell, and earlier ones if it uses them."""
+    """The statements that bind each name. In a notebook, those of the last cell, and of earlier cells that it uses."""
     changes: dict[str, str] = field(default_factory=dict[str, str])
     """The location of a top-level statement that changes the value of a name in place."""
 
@@ -221,7 +221,7 @@ def raise_unpackageable(reason: str) -> NoReturn:
 
 
 def slice_module(source: ModuleSource, names: Sequence[str]) -> tuple[str, list[str]]:
-    """Return the source of the statements that define some names and all that they refer to, and the names to compare.
+    """Return the source of the statements that define some names, with all dependencies, and the names to compare.
 
     Names whose values change when the reward runs, such as caches, are not compared with the package.
     """
@@ -236,7 +236,7 @@ def slice_module(source: ModuleSource, names: Sequence[str]) -> tuple[str, list[
 
 
 class _Slicer:
-    """Collects the names and statements that are needed."""
+    """Collect the names and statements that are needed."""
 
     def __init__(self, source: ModuleSource) -> None:
         self._source = source
@@ -269,7 +269,7 @@ class _Slicer:
         shown, by = sanitize_line(name), sanitize_line(user)
         if name in self._source.space:
             raise_unpackageable(f"'{by}' uses '{shown}', but no statement of its module assigns it; {_FILE}")
-        raise_unpackageable(f"'{by}' uses '{shown}', which is not defined; define it")
+        raise_unpackageable(f"'{by}' uses '{shown}', which is not defined; define '{shown}'")
 
     def check(self) -> list[str]:
         """Check that running the statements again gives the current values; return the names to compare."""
@@ -330,7 +330,7 @@ def _check_block(name: str, node: ast.AST, location: str) -> None:
     if block is not None:
         raise_unpackageable(
             f"'{sanitize_line(name)}' is assigned inside '{block}' ({location}), which does not run in Lambda; assign "
-            f"it at the top level, or {_FILE}"
+            f"the name at the top level, or {_FILE}"
         )
     for child in ast.iter_child_nodes(node):
         if isinstance(child, (ast.stmt, ast.ExceptHandler)):
@@ -352,7 +352,7 @@ def _is_unchanged(expression: ast.expr, value: Any) -> bool:
 
 def _referenced_names(statement: Statement, *, future: bool) -> list[str]:
     """Return the global names that a statement refers to, including those in its functions."""
-    # With this import, a symbol table does not have the names in annotations, which are never evaluated.
+    # With this import, the symbol table leaves out the names in annotations, because they are never evaluated.
     text = f"from __future__ import annotations\n{statement.text}" if future else statement.text
     table = symtable.symtable(text, "source", "exec")
     own = {*_bound_names(statement.node)}

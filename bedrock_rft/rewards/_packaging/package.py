@@ -66,9 +66,9 @@ def package(
     """Build the zip of a Lambda function for a reward, and load it in a clean process.
 
     For a reward that was written in a notebook or a script, the package contains its functions and the top-level
-    imports, constants and helpers that they refer to, as source text; it contains no values of this process. In a
-    notebook, these statements have to give the values that the names have now. A module or a file is packaged whole.
-    The scoring part of this package is added if it is used. Two builds give the same bytes.
+    imports, constants and helpers that they refer to, as source text. The package contains no values of this process.
+    In a notebook, these statements have to give the values that the names have now. A module or a file is packaged
+    whole. The scoring part of bedrock_rft is added if it is used. Two builds give the same bytes.
 
     Args:
         reward: a reward, a `Handler`, a function of (event, context), a module with a `lambda_handler`, or
@@ -76,9 +76,9 @@ def package(
         include: further files: paths, of which relative ones are kept in the zip, or a mapping of names in the zip to
             paths.
         requirements: releases to install, each as `name==version`, with all their dependencies.
-        models: ids of models that the code calls itself; those of its judges are found.
-        allow: texts that only look like a secret or like a path of this machine, each in the form that the error has:
-            the file, the kind, and a checksum of the text.
+        models: ids of models that the code itself calls; the models of judges are found automatically.
+        allow: texts that only look like a secret or like a path of this machine, each by its name in the error: the
+            file, the kind, and a checksum of the text.
         runtime: a Lambda runtime, `python3.10` or later.
         architecture: `x86_64` or `arm64`.
         record: where and how the function records the rollouts that it scores, or only the location,
@@ -89,7 +89,7 @@ def package(
 
     Raises:
         ConfigurationError: something cannot be packaged, is missing, looks like a secret, or cannot be loaded. The
-            message has its name.
+            message names it.
     """
     _check_settings(runtime, architecture, {"requirements": requirements, "allow": allow})
     log = resolve_record(record)
@@ -100,10 +100,10 @@ def package(
         )
     sources = _collect_sources(reward, log)
     own = {**sources.files}
-    for name, content in _included(include).items():
+    for name, content in _collect_included(include).items():
         if name.casefold() in {known.casefold() for known in own}:
             raise ConfigurationError(
-                f"The package already has a file '{name}'. Give yours another name: include={{name: path}}."
+                f"The package already has a file '{name}'. Give your file another name: include={{name: path}}."
             )
         own[name] = content
     for name in own:
@@ -119,7 +119,7 @@ def package(
         own.update(runtime_files())
     conflict = next((name for name in own if name in brought), None)
     if conflict is not None:
-        raise ConfigurationError(f"A requirement also has a file '{conflict}'. Rename yours.")
+        raise ConfigurationError(f"A requirement also has a file '{conflict}'. Rename your file.")
     content, files = build_zip({**brought, **own})
     found: Mapping[str, Any] = {}
     if _can_load(brought, runtime=runtime, processor=ARCHITECTURES[architecture]):
@@ -186,11 +186,11 @@ def _collect_sources(reward: object, record: RolloutLog | None = None) -> Source
             )
         return _from_file(Path(reward.__file__), "lambda_handler", record)
     if isinstance(reward, str) and reward.startswith("arn:"):
-        raise ConfigurationError("A deployed function is already packaged. Package the sources that it was made from.")
+        raise ConfigurationError("A deployed function is already packaged. Package the sources of the function.")
     if isinstance(reward, (str, os.PathLike)):
         path, name = split_reward_path(os.fspath(reward))
         if path.suffix != ".py":
-            raise ConfigurationError(f"{path.name} is already a package. Package the sources that it was made from.")
+            raise ConfigurationError(f"{path.name} is already a package. Package the sources of the package.")
         return _from_file(path, name, record)
     if callable(reward):
         return replace(write_function_sources(reward, record), record=record)
@@ -207,7 +207,7 @@ def _from_file(path: Path, name: str, record: RolloutLog | None) -> Sources:
         if record is not None:
             raise ConfigurationError(
                 f"record= cannot change {_ENTRY_FILE}, which is the entry point itself. Write Handler(…, "
-                "record=RolloutLog(…)) in it, or rename the file."
+                "record=RolloutLog(…)) in that file, or rename the file."
             )
         return Sources({_ENTRY_FILE: _read(path, path.name)}, f"lambda_function.{name}", direct=True)
     stem = path.stem.replace(".", "_")  # a dot would separate a package from a module
@@ -215,7 +215,9 @@ def _from_file(path: Path, name: str, record: RolloutLog | None) -> Sources:
     return replace(written, files={**written.files, f"{stem}.py": _read(path, path.name)}, record=record)
 
 
-def _included(include: Iterable[str | os.PathLike[str]] | Mapping[str, str | os.PathLike[str]]) -> dict[str, bytes]:
+def _collect_included(
+    include: Iterable[str | os.PathLike[str]] | Mapping[str, str | os.PathLike[str]],
+) -> dict[str, bytes]:
     """Return the further files by their names in the zip."""
     if isinstance(include, (str, os.PathLike)):
         raise ConfigurationError(f"include must be a list of files, such as ['{os.fspath(include)}'].")
@@ -226,7 +228,9 @@ def _included(include: Iterable[str | os.PathLike[str]] | Mapping[str, str | os.
     for path in map(Path, include):
         name = path.name if path.is_absolute() else path.as_posix()
         if name in named:
-            raise ConfigurationError(f"Two files of include are named '{name}'. Name them: include={{name: path}}.")
+            raise ConfigurationError(
+                f"Two files of include are named '{name}'. Give each another name: include={{name: path}}."
+            )
         named[name] = path
     return {validate_file_name(name): _read_included(path, name) for name, path in named.items()}
 
@@ -251,7 +255,7 @@ def _read(path: Path, name: str) -> bytes:
         if not stat.S_ISREG(status.st_mode):  # a pipe or a device may block, or never end
             raise ConfigurationError(f"'{path}' is not a regular file. Name a file.")
         if status.st_size > LARGEST_UNZIPPED:
-            raise ConfigurationError(f"'{path}' is larger than Lambda's limit. Leave it out.")
+            raise ConfigurationError(f"'{path}' is larger than Lambda's limit. Leave the file out.")
         return path.read_bytes()
     except (OSError, ValueError) as error:
         if isinstance(error, ConfigurationError):
@@ -264,18 +268,18 @@ def _check_name(name: str) -> None:
     check_file_name(validate_file_name(name))
     top = name.split("/", maxsplit=1)[0].removesuffix(".py")
     if top.casefold() == "bedrock_rft" or (name != _ENTRY_FILE and top in sys.stdlib_module_names):
-        raise ConfigurationError(f"'{name}' would hide the module '{top}' in Lambda. Rename it.")
+        raise ConfigurationError(f"'{name}' would hide the module '{top}' in Lambda. Rename the file.")
 
 
 def _can_load(brought: Iterable[str], *, runtime: str, processor: str) -> bool:
-    """Return whether files of requirements can be loaded here: machine code has to be for this platform."""
+    """Return whether files of requirements can be loaded on this machine: machine code must be for this platform."""
     native = any(name.endswith(".so") or ".so." in name for name in brought)
     here = (f"python{sys.version_info.major}.{sys.version_info.minor}", sys.platform, platform.machine())
     return not native or here == (runtime, "linux", processor)
 
 
 def _load_package(content: bytes, sources: Sources) -> Mapping[str, Any]:
-    """Load a zip, compare its values with the notebook's, and return its models and its recording."""
+    """Load a zip, compare its values with those of the notebook, and return its models and its recording."""
     process = SubprocessTarget(content, sources.handler, "package", _LOAD_TIMEOUT, _LOAD_MEMORY)
     try:
         description = process.start()
@@ -309,7 +313,7 @@ def _compare_notebooks(process: SubprocessTarget, sources: Sources) -> None:
             shown = ", ".join(f"'{sanitize_line(name)}'" for name in changed)
             raise ConfigurationError(
                 f"The reward cannot be packaged: the statements of the notebook that make {shown} give other values "
-                "when they are run again, because something changed them later or they depend on earlier values. "
+                "when they are run again, because something changed the values later or they depend on earlier values. "
                 "Assign the values that the reward needs in one cell, or write the reward into a file and package "
                 "'path/to/file.py:name'."
             )

@@ -20,7 +20,7 @@ ARCHITECTURES = {"x86_64": "x86_64", "arm64": "aarch64"}
 
 _GLIBC_MINOR = {"python3.10": 26, "python3.11": 26}
 _NEWER_GLIBC_MINOR = 28
-"""glibc 2.26 is that of Amazon Linux 2. Later runtimes have Amazon Linux 2023 with 2.34; wheels need 2.28 at most."""
+"""Amazon Linux 2 has glibc 2.26. Later runtimes run on Amazon Linux 2023 with glibc 2.34; wheels need 2.28 at most."""
 
 _ALIASES = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 _OLDEST_GLIBC_MINOR = {"x86_64": 5, "aarch64": 17}
@@ -49,7 +49,7 @@ _SETTINGS = ("NO_INDEX", "FIND_LINKS", "INDEX_URL", "EXTRA_INDEX_URL", "NO_BINAR
 
 
 def pin_requirements(requirements: Sequence[str]) -> tuple[str, ...]:
-    """Return requirements in the form `name==version`. A name alone gets the version that is installed here."""
+    """Return requirements in the form `name==version`. A name without a version gets the version on this machine."""
     pinned: dict[str, str] = {}
     for requirement in requirements:
         text = requirement.strip()
@@ -61,12 +61,12 @@ def pin_requirements(requirements: Sequence[str]) -> tuple[str, ...]:
                 text = f"{text}=={importlib.metadata.version(text)}"
             except importlib.metadata.PackageNotFoundError:
                 raise ConfigurationError(
-                    f"The requirement '{shown}' has no version, and is not installed here. Write '{shown}==' and the "
-                    "version."
+                    f"The requirement '{shown}' has no version, and is not installed on this machine. Write "
+                    f"'{shown}==' and the version."
                 ) from None
         match = _PINNED.fullmatch(text)
         if match is not None and _ARCHIVE.search(match.group(3)):
-            raise ConfigurationError(f"The requirement '{shown}' is the name of an archive. Write the version alone.")
+            raise ConfigurationError(f"The requirement '{shown}' is the name of an archive. Write 'name==version'.")
         if match is None:
             raise ConfigurationError(
                 f"The requirement '{shown}' is not of the form 'name==version'. Give an exact version, so that every "
@@ -79,7 +79,7 @@ def pin_requirements(requirements: Sequence[str]) -> tuple[str, ...]:
 
 
 def install_requirements(requirements: Sequence[str], *, runtime: str, architecture: str) -> dict[str, bytes]:
-    """Download wheels for Lambda with pip, as it is configured here, and return their files by name."""
+    """Download wheels for Lambda with pip, as configured on this machine, and return their files by name."""
     if not requirements:
         return {}
     with tempfile.TemporaryDirectory(prefix="package-") as folder:
@@ -97,7 +97,7 @@ def install_requirements(requirements: Sequence[str], *, runtime: str, architect
 
 
 def wheel_platforms(runtime: str, processor: str) -> list[str]:
-    """Return the platform tags of wheels that run there, the newest first.
+    """Return the platform tags of wheels that run on a runtime, the newest first.
 
     Source:
         AWS Lambda runtimes: python3.10 and python3.11 run on Amazon Linux 2, later ones on Amazon Linux 2023.
@@ -114,10 +114,10 @@ def wheel_platforms(runtime: str, processor: str) -> list[str]:
 def _run_pip(requirements: Sequence[str], target: Path, empty: Path, runtime: str, processor: str, option: str) -> None:
     """Install requirements into a folder. pip runs isolated, so that it uses no file of the working folder."""
     version = runtime.removeprefix("python")
-    # Conflicts with the packages of this environment, which Lambda does not have, are not looked for.
+    # pip does not search for conflicts with the packages of this environment, because Lambda does not have them.
     options = [option, "--target", str(target), "--no-compile", "--no-warn-conflicts", "--no-input", "--verbose"]
     options += ["--disable-pip-version-check", "--progress-bar=off", "--implementation=cp", "--python-version", version]
-    # pip prefers the tag that is named first, and a compiled wheel to a pure one.
+    # pip prefers the tag that is named first, and a compiled wheel to a pure wheel.
     options += [f"--platform={platform}" for platform in wheel_platforms(runtime, processor)]
     try:
         done = subprocess.run(  # noqa: S603 - the form of the requirements was checked
@@ -152,7 +152,7 @@ def _pip_environment() -> dict[str, str]:
 def explain_pip_failure(output: str, requirements: Sequence[str], runtime: str, processor: str) -> str:
     """Return a message for pip's output. The passwords of package indexes are removed."""
     if "No module named pip" in output:
-        return "Requirements are downloaded with pip, which is not installed here. Run: python -m ensurepip."
+        return "pip, which downloads requirements, is not installed. Run: python -m ensurepip."
     output = re.sub(r"://[^/@\s]*@", "://", output)
     lines = [line.strip() for line in output.splitlines()]
     errors = [line for line in lines if line.startswith("ERROR:")]
@@ -213,12 +213,12 @@ def check_releases(requirements: Sequence[str], files: Mapping[str, bytes]) -> N
     ]
     if absent:
         raise ConfigurationError(
-            f"pip installed something else than {', '.join(absent)}. Check the package index that it is configured for."
+            f"pip installed something other than {', '.join(absent)}. Check the package index that pip uses."
         )
     missing = sorted(f"{name}=={version}" for name, version in installed.items() if name not in named)
     if missing:
         raise ConfigurationError(
-            f"The requirements need others: {', '.join(missing)}. Name them too, so that every build is the same: "
+            f"The requirements depend on {', '.join(missing)}. Name these too, so that every build is the same: "
             f"requirements={[*requirements, *missing]!r}."
         )
 

@@ -38,9 +38,9 @@ def check_file_name(name: str) -> None:
     parts = PurePosixPath(name).parts
     low = [part.casefold() for part in parts]
     if any(part in _FOLDERS for part in low[:-1]) or any(part.startswith(".") for part in low):
-        _raise_for_name(name, "it is hidden, or in a folder that does not belong in Lambda")
+        _raise_for_name(name, "the file is hidden, or in a folder that does not belong in Lambda")
     if low and low[-1] in _NAMES:
-        _raise_for_name(name, "it holds credentials")
+        _raise_for_name(name, "the file has credentials")
     for kind, endings in _FILE_KINDS.items():
         if low and low[-1].endswith(endings):
             _raise_for_name(name, f"it is {kind}")
@@ -53,10 +53,10 @@ def _raise_for_name(name: str, reason: str) -> None:
 
 
 def check_secrets(files: Mapping[str, bytes], *, allow: Collection[str] = ()) -> None:
-    """Check for text that looks like a secret, or is a path of this machine. The message does not contain it."""
+    """Raise `ConfigurationError`, without the text, if a text looks like a secret or is a path of this machine."""
     unused = {str(entry) for entry in allow}
     for name, content in files.items():
-        text = content.decode("latin-1")  # never fails, and keeps ASCII, of which secrets consist
+        text = content.decode("latin-1")  # never fails, and keeps ASCII; secrets consist of ASCII
         for kind, remedy, match in _iter_findings(text):
             entry = _allow_entry(name, kind, text, match)
             if entry not in allow:
@@ -83,7 +83,11 @@ def _iter_findings(text: str) -> Iterator[tuple[str, str, re.Match[str]]]:
         for match in pattern.finditer(text):
             # A path below root's home that does not exist may be an XPath, for example.
             if pattern is not _ROOT or os.path.exists(match.group()):  # noqa: PTH110 - it raises no errors
-                yield "a path of this machine", "It does not exist in Lambda; use paths relative to the code", match
+                yield (
+                    "a path of this machine",
+                    "Use paths relative to the code, because the path is not in Lambda",
+                    match,
+                )
 
 
 def _allow_entry(name: str, kind: str, text: str, match: re.Match[str]) -> str:

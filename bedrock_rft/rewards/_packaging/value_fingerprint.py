@@ -30,7 +30,7 @@ _BY_REPR = ("datetime", "decimal", "fractions", "uuid", "pathlib", "enum", "ipad
 def fingerprint_names(space: Mapping[str, Any], names: list[str]) -> dict[str, str]:
     """Return a fingerprint of the value of each name, which is the same in every process.
 
-    Of objects whose state is not known, only the type counts.
+    If the state of an object is not known, only its type counts.
     """
     module = str(space.get("__name__"))
     return {
@@ -49,7 +49,7 @@ def _describe(value: Any, module: str, visited: dict[int, tuple[int, Any]], dept
         return ("repeated", visited[id(value)][0])
     if depth > _MAX_DEPTH:
         return ("deep", kind.__qualname__)
-    visited[id(value)] = len(visited), value  # kept, so that no later value gets the same id
+    visited[id(value)] = len(visited), value  # keep the value, so that no later value gets the same id
 
     def inner(part: Any) -> Any:
         return _describe(part, module, visited, depth + 1)

@@ -1,4 +1,4 @@
-"""Run work until a deadline, and continue after it even if the work cannot be cancelled."""
+"""Run work until a deadline, and continue after the deadline even if the work cannot be cancelled."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 
 
 class OutOfTimeError(KeyboardInterrupt):
-    """Interrupts work in the main thread. Like Ctrl-C, it ends an event loop and passes `except Exception`."""
+    """Raised in the main thread to interrupt work. Like Ctrl-C, it ends an event loop and passes `except Exception`."""
 
 
 def seconds_left(context: Any) -> float | None:
-    """Return the seconds until the deadline of Lambda's context object, or None if it has none."""
+    """Return the seconds until the deadline of Lambda's context object, or None if it has no deadline."""
     remaining: Callable[[], int] | None = getattr(context, "get_remaining_time_in_millis", None)
     return remaining() / 1000 if callable(remaining) else None
 
@@ -25,10 +25,10 @@ def run_until(
 ) -> None:
     """Run `work` and return when it ends, at the latest at the deadline.
 
-    In the main thread, a timer signal interrupts the work. It is not moved to another thread, because rewards and
-    libraries that set alarms need the main thread. In other threads and on Windows, it runs in a daemon thread, which
-    is abandoned at the deadline (by `time.monotonic()`). Calls may be nested: the earliest deadline counts. `interval`
-    is the time in seconds between interruptions of work that does not end after the first one.
+    In the main thread, a timer signal interrupts the work. The work is not moved to another thread, because rewards and
+    libraries that set alarms need the main thread. In other threads and on Windows, the work runs in a daemon thread,
+    which is abandoned at the deadline (by `time.monotonic()`). Calls may be nested: the earliest deadline counts.
+    `interval` is the time in seconds between interruptions of work that does not end after the first interruption.
     """
     seconds = None if deadline is None else max(0.001, deadline - time.monotonic())
     if new_thread or (seconds is not None and not _can_interrupt()):
@@ -42,7 +42,7 @@ def run_until(
 
 
 def end_interruptions() -> None:
-    """Stop interrupting the work of `run_until`, so that it can clean up. It must then end by itself."""
+    """Stop interrupting the work of `run_until`, so that it can clean up. After that, the work must end by itself."""
     if _can_interrupt():
         signal.setitimer(signal.ITIMER_REAL, 0)
 
@@ -56,7 +56,7 @@ def _interrupt_after(seconds: float, interval: float, work: Callable[[], object]
     outer_seconds, outer_interval = signal.getitimer(signal.ITIMER_REAL)
     outer_handler = signal.signal(signal.SIGALRM, _interrupt)
     try:
-        try:  # encloses the start of the timer, which may end before the next statement
+        try:  # before the timer starts, because it may expire before the next statement
             signal.setitimer(signal.ITIMER_REAL, min(seconds, outer_seconds or seconds), interval)
             work()
         finally:

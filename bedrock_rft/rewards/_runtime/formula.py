@@ -38,7 +38,7 @@ _MAX_CHARACTERS = 10_000
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Formula(Combined):
-    """A reward computed from others by a formula: `calculate_output` of OpenAI's `multi`.
+    """A reward computed from other rewards by a formula: `calculate_output` of OpenAI's `multi`.
 
     ```python
     Formula("0.8 * correct + 0.2 * min(tidy, brief)", {"correct": Numeric(), "tidy": …, "brief": …})
@@ -47,10 +47,10 @@ class Formula(Combined):
     Args:
         formula: an expression of numbers, the names of the rewards, `+ - * / ^`, parentheses, and the functions `min`,
             `max`, `abs`, `floor`, `ceil`, `exp`, `sqrt` and `log` (the natural logarithm).
-        rewards: the rewards by their names in the formula; `metrics_list` has them under these names.
+        rewards: the rewards by name. The formula and `metrics_list` use these names.
 
     Raises:
-        ValueError: the formula has anything else. On scoring, if a value is undefined, such as `log(0)`.
+        ValueError: the formula contains anything else; or, on scoring, a value is undefined, such as `log(0)`.
     """
 
     formula: str

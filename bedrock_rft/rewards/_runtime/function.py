@@ -28,7 +28,7 @@ class Function(Leaf):
         super().__post_init__()
         for name, weight in self.weights.items():
             finite_float(weight, f"the weight of {name}")
-        # Lets editors and `inspect` find the signature and the docstring.
+        # So that editors and `inspect` find the signature and the docstring.
         object.__setattr__(self, "__wrapped__", self.function)
         object.__setattr__(self, "__doc__", self.function.__doc__)
 
@@ -55,7 +55,7 @@ class Function(Leaf):
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the name of the function, as Python does; the decorator gave that name to the reward."""
+        """Pickle the name of the function, which the decorator gave to the reward, as Python does for functions."""
         module, path = self.function.__module__, self.function.__qualname__
         try:
             found = _find(module, path)

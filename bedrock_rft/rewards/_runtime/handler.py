@@ -1,4 +1,4 @@
-"""`Handler`: the entry point of a reward in Lambda. It returns one result for each rollout, even if one fails."""
+"""`Handler`: the entry point of a reward in Lambda. It returns a result for each rollout, even if some fail."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _log = logging.getLogger("bedrock_rft.rewards")
 _log.addHandler(logging.NullHandler())
 
 _MAX_RESPONSE_BYTES = 6 * 1024 * 1024
-"""Lambda's limit for a response, which is 100 bytes larger."""
+"""Maximum bytes of a response: Lambda's limit minus 100 bytes."""
 
 
 @dataclass(frozen=True)
@@ -31,24 +31,24 @@ class Handler:
     is not scored in time, gets the floor, and its metric `reward_error` is 1; otherwise that metric is 0, so the
     mean of the metric is the share of rollouts that failed. The handler prints nothing from the event.
 
-    Scoring ends 2 s before Lambda's deadline, or after nine tenths of the time if that is less than 20 s. What still
-    runs then is interrupted or abandoned. In the second half of the time, a reward that is not async begins no rollout
-    if the time left is less than the longest rollout took so far, or less than the limit of its graders (`seconds`).
-    Native code that neither releases the interpreter nor checks for signals cannot be interrupted.
+    Scoring ends 2 s before Lambda's deadline, or after nine tenths of the time if the invocation has less than 20 s. A
+    reward that still runs then is interrupted or abandoned. In the second half of the time, a reward that is not async
+    begins no rollout if the time left is less than the longest rollout took so far, or less than the limit of its
+    graders (`seconds`). Native code that neither releases the interpreter nor checks for signals cannot be interrupted.
 
-    From a response above 6 MB, which Lambda rejects, metrics are left out: first those that are not part of the reward,
-    then its parts, then `reward_error`.
+    Lambda rejects a response above 6 MB, so metrics are left out of a larger response: first those that are not part of
+    the reward, then its parts, then `reward_error`.
 
     With `record`, an invocation in Lambda records its rollouts after they are scored, in at most half of the time that
-    is left and in at most 5 s. If that fails, the scores do not change, and the metric `rollout_log_error` of each
-    rollout is 1. Outside Lambda nothing is recorded; `evaluate`, `rehearse`, `rewards.score` and the local service
-    have a `record` of their own.
+    is left and in at most 5 s. If recording fails, the scores do not change, and the metric `rollout_log_error` of each
+    rollout is 1. Outside Lambda the handler records nothing; `evaluate`, `rehearse`, `rewards.score` and the local
+    service have an argument `record` of their own.
 
     Attributes:
         reward: the reward that scores each rollout.
         floor: the value of a rollout that cannot be scored.
         concurrency: the number of rollouts that are scored at the same time if the reward is async.
-        record: where and how rollouts are recorded; by default they are not.
+        record: where and how rollouts are recorded; by default they are not recorded.
     """
 
     reward: Scorable
@@ -69,7 +69,7 @@ class Handler:
 
         Args:
             event: the rollouts; a single rollout counts as a batch of one.
-            context: Lambda's context object; scoring ends before its remaining time does.
+            context: Lambda's context object; scoring ends before the remaining time of the context is over.
 
         Raises:
             ValueError: the event does not contain rollouts.
@@ -106,7 +106,7 @@ class Handler:
                 if score.error is not None:
                     local[str(name)] = texts.get(place, score.error)
         results = [score.result(name) for name, score in zip(ids, scores, strict=True)]
-        return cast("list[dict[str, Any]]", _without_excess(results))
+        return cast("list[dict[str, Any]]", _drop_excess_metrics(results))
 
 
 def _parse_event(event: object) -> Sequence[Any]:
@@ -119,7 +119,7 @@ def _parse_event(event: object) -> Sequence[Any]:
     )
 
 
-def _without_excess(results: list[Result]) -> list[Result]:
+def _drop_excess_metrics(results: list[Result]) -> list[Result]:
     """Leave out metrics until Lambda can send the results, measured with the escapes of the runtimes before 3.12."""
     for kept in (("Reward", ERROR_METRIC), (ERROR_METRIC,), ()):
         if len(json.dumps(results)) <= _MAX_RESPONSE_BYTES:

@@ -1,4 +1,4 @@
-"""`Reward`: scores a rollout, and can be weighted, added, clipped and gated."""
+"""`Reward`: score a rollout. Rewards can be weighted, added, clipped and gated."""
 
 from __future__ import annotations
 
@@ -37,27 +37,27 @@ class Reward:
         raise NotImplementedError
 
     def operands(self) -> tuple[Reward, ...]:
-        """Return the rewards that this one combines."""
+        """Return the rewards that this reward combines."""
         return ()
 
     @property
     def leaves(self) -> tuple[Leaf, ...]:
-        """The rewards that do not combine others, each once, in the order in which they are written."""
+        """The rewards in this reward that do not combine others, each once, in the order in which they are written."""
         return tuple(dict.fromkeys(leaf for operand in self.operands() for leaf in operand.leaves))
 
     @property
     def asynchronous(self) -> bool:
-        """True if computing it waits for something, such as a judge."""
+        """True if computing this reward waits for something, such as a judge."""
         return any(leaf.asynchronous for leaf in self.leaves)
 
     @property
     def requirements(self) -> tuple[str, ...]:
-        """Packages that the reward's Lambda function needs. Those without a version are pinned to the installed one."""
+        """Packages that the reward's Lambda function needs. A name without a version means the installed version."""
         return tuple(dict.fromkeys(name for leaf in self.leaves if leaf is not self for name in leaf.requirements))
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Ids of the models that its judges call; the role of the Lambda function has to allow them."""
+        """Ids of the models that the judges of this reward call; the role of the Lambda function has to allow them."""
         return tuple(dict.fromkeys(model for leaf in self.leaves if leaf is not self for model in leaf.models))
 
     @property
@@ -66,7 +66,7 @@ class Reward:
         return Handler(self)
 
     def __call__(self, rollout: Rollout) -> Score:
-        """Score one rollout. Exceptions propagate here; in Lambda, the handler catches them."""
+        """Score one rollout. Exceptions propagate to the caller; in Lambda, the handler catches them."""
         return score_rollout(self, rollout)
 
     def named(self, name: str) -> Reward:
@@ -78,14 +78,14 @@ class Reward:
         return Clip(self, low, high)
 
     def gate(self, by: Reward, *, at_least: float = 0.5, otherwise: float = 0.0, lazy: bool = False) -> Reward:
-        """Use this reward only if another one is high enough.
+        """Use this reward only if another reward is high enough.
 
         Args:
             by: the reward that decides.
             at_least: the smallest value of `by` for which this reward counts.
             otherwise: the value if `by` is lower.
-            lazy: do not compute this reward if `by` is lower. Its parts are then missing from those rollouts. Useful
-                for a judge that costs money.
+            lazy: do not compute this reward if `by` is lower, for example because a judge costs money. The parts of
+                this reward are missing from such rollouts.
         """
         return Gate(self, by, at_least, otherwise, lazy)
 
@@ -254,7 +254,7 @@ class Clip(Combined):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Gate(Combined):
-    """A reward that counts only if another one is high enough."""
+    """A reward that counts only if another reward is high enough."""
 
     reward: Reward
     by: Reward

@@ -81,7 +81,7 @@ class Rollout:
 
     @property
     def prompt(self) -> str:
-        """The text of the last user message, or an empty string if there is none."""
+        """The text of the last user message, or an empty string without a user message."""
         user_messages = (message for message in reversed(self.messages) if message.get("role") == "user")
         last = next(user_messages, None)
         return "" if last is None else content_text(last.get("content"))
@@ -123,7 +123,7 @@ class Result(TypedDict):
 
 @dataclass(frozen=True)
 class Score:
-    """The score of one rollout. A reward function may return one.
+    """The score of one rollout. A reward function may return a `Score`.
 
     Attributes:
         value: the reward, by convention from 0 to 1.
@@ -170,7 +170,7 @@ def encodable(value: Any) -> Any:
 
 
 def finite_float(value: object, label: str) -> float:
-    """Convert a number of any type to a finite float. Raises `ValueError`, which names it by its label, for others."""
+    """Convert a number of any type to a finite float. Raise a `ValueError` with the label for anything else."""
     if isinstance(value, (bool, Real)) or (hasattr(value, "__float__") and not isinstance(value, (str, bytes))):
         result = float(cast("Any", value))
         if math.isfinite(result):

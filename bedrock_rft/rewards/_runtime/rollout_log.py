@@ -1,4 +1,4 @@
-"""`RolloutLog`: record the rollouts that a reward scored, in S3 or in a folder. The only definition of a record."""
+"""`RolloutLog`: record the rollouts that a reward scored, in S3 or in a folder. `make_record` defines the format."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _REDACTED = "[redacted]"
 _MAX_SECONDS = 5.0
 """Longest time in seconds by which recording delays a response."""
 _SLOW, _MOST_SLOW, _PAUSE = 0.5, 3, 300.0
-"""After three failures in a row that took half a second each, recording stops for five minutes: S3 has no route."""
+"""After three failures in a row that took half a second each, recording pauses for five minutes: S3 has no route."""
 _MAX_NAME = 100
 _CONNECT_TIMEOUT, _READ_TIMEOUT, _ATTEMPTS = 1.0, 2.0, 2
 _S3 = re.compile(r"s3://(?!.*//)(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>[\w!.'()/=-]*))?", re.ASCII)
@@ -65,13 +65,13 @@ class RolloutLog:
         sample: the share of rollouts to record, above 0 up to 1. The id of a rollout decides, so each choice is
             repeatable.
         include: the texts to record, of `prompt`, `answer`, `reference` and `fields` (the record's other fields).
-        redact: regular expressions whose matches become `[redacted]`, or a function that takes and returns a text. It
-            is applied to every text that is recorded, also inside `reference` and `fields` and to `error`, but not to
-            ids and the names of reward parts and metrics.
+        redact: regular expressions whose matches become `[redacted]`, or a function that takes and returns a text.
+            Every recorded text is redacted, also inside `reference` and `fields` and in `error`, but no ids and no
+            names of reward parts and metrics.
         max_chars: the characters that are kept of each text, after `redact`. A `fields` or a `reference` that is not a
             text is left out if it is longer as JSON.
-        kms_key: the ARN of the KMS key that encrypts the objects; by default the bucket's encryption does. Pass it also
-            if that uses a key of your own, so that a deployment allows the function to use the key.
+        kms_key: the ARN of the KMS key that encrypts the objects; by default the bucket's encryption applies. If the
+            bucket uses a key of your own, pass its ARN too, so that a deployment allows the function to use the key.
 
     Raises:
         ValueError: a value is not as described.
@@ -129,7 +129,7 @@ class RolloutLog:
         return int.from_bytes(digest[:8], "big") < self.sample * 2**64
 
     def write(self, origin: Origin, scored: Sequence[ScoredEntry], *, owner: str | None = None) -> None:
-        """Write the object of one invocation; nothing if no rollout of it is sampled.
+        """Write the object of one invocation. If no rollout of the invocation is sampled, write nothing.
 
         Args:
             origin: the facts that the rollouts share.
@@ -164,7 +164,7 @@ class RolloutLog:
 
 
 def _as_tuple(value: Any) -> Any:
-    """Return a list, or an iterator, which ends when it is checked, as a tuple; and other values as they are."""
+    """Return an iterable as a tuple, because checking an iterator consumes it. Return other values unchanged."""
     if isinstance(value, str) or callable(value) or not hasattr(value, "__iter__"):
         return value
     return tuple(value)
@@ -189,13 +189,13 @@ class Origin:
 
 
 def clean_name(text: str) -> str:
-    """Return a text as a name of a folder or a file: without unusual characters, and not too long."""
+    """Return a text as a name for a folder or a file: without unusual characters, and not too long."""
     return re.sub(r"[^A-Za-z0-9._-]", "", text)[:_MAX_NAME] or "unnamed"
 
 
 @dataclass(frozen=True)
 class ScoredEntry:
-    """An entry of an event with its score, the seconds of scoring it (None if it was not begun), and the model."""
+    """An entry of an event with its score, the seconds of scoring (None if it was not begun), and the model."""
 
     entry: Any
     score: Score
@@ -204,7 +204,7 @@ class ScoredEntry:
 
 
 def make_record(log: RolloutLog, origin: Origin, scored: ScoredEntry) -> dict[str, Any]:
-    """Return the record of one rollout, redacted and cut."""
+    """Return the record of one rollout, with its texts redacted and cut."""
     try:
         rollout, prompt_hash = Rollout.read(scored.entry), hash_prompt(scored.entry["messages"])
     except ValueError:  # an entry that is not a rollout; its score has the error
@@ -243,7 +243,7 @@ def make_record(log: RolloutLog, origin: Origin, scored: ScoredEntry) -> dict[st
 
 
 def hash_prompt(messages: Sequence[Mapping[str, Any]]) -> str:
-    """Return the SHA-256, in hexadecimal, of the canonical JSON of the messages before the assistant's last one."""
+    """Return the SHA-256, in hexadecimal, of the canonical JSON of the messages before the assistant's last message."""
     reduced = [{"role": one.get("role"), "content": one.get("content")} for one in _prompt_messages(messages)]
     text = json.dumps(reduced, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
@@ -253,7 +253,7 @@ def encode(records: Sequence[Mapping[str, Any]]) -> bytes:
     """Return the records as gzip-compressed JSON lines; equal records give equal bytes."""
     gzip = zlib.compressobj(5, wbits=16 + zlib.MAX_WBITS)
     lines = (f"{json.dumps(record, ensure_ascii=False)}\n".encode("utf-8", "replace") for record in records)
-    return b"".join([*map(gzip.compress, lines), gzip.flush()])  # line by line, because no signal interrupts zlib
+    return b"".join([*map(gzip.compress, lines), gzip.flush()])  # line by line, because signals cannot interrupt zlib
 
 
 def read_score(item: Mapping[str, Any]) -> Score:
@@ -274,7 +274,7 @@ def record_invocation(log: RolloutLog, scored: Sequence[ScoredEntry], context: A
         return False
     seconds = seconds_left(context)
     limit = _MAX_SECONDS if seconds is None else min(_MAX_SECONDS, seconds / 2)
-    late = f"it took longer than {limit:.1f} s"
+    late = f"recording took longer than {limit:.1f} s"
     failures = [late]
     arn = str(getattr(context, "invoked_function_arn", "")).split(":")
     origin = Origin(
@@ -302,7 +302,7 @@ def record_invocation(log: RolloutLog, scored: Sequence[ScoredEntry], context: A
     if not reason:
         return True
     if reason == late:
-        _s3_client.cache_clear()  # the interruption may have left it in any state
+        _s3_client.cache_clear()  # the interruption may have left the client in any state
     pause = ""
     if _attempts.slow_failures >= _MOST_SLOW:
         _attempts.slow_failures, _attempts.paused_until = 0, end + _PAUSE
@@ -331,7 +331,7 @@ def describe_error(error: BaseException) -> str:
 
 
 def _upload(put: Callable[[], object]) -> None:
-    """Upload in a thread that an interruption abandons: the system's search for a host name cannot be interrupted."""
+    """Upload in a thread, which an interruption abandons, because the look-up of a host name cannot be interrupted."""
     errors: list[BaseException] = []
 
     def run() -> None:

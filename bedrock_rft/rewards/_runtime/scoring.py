@@ -25,7 +25,7 @@ _NOT_ASYNC = "a reward that is not async waited for something; make its function
 
 
 class ScoringContext:
-    """The rollout that is being scored, with the values collected so far. Each reward is computed once in it."""
+    """The rollout that is being scored, with the values so far. Each reward is computed once for a context."""
 
     def __init__(self, rollout: Rollout) -> None:
         self.rollout = rollout
@@ -44,11 +44,11 @@ class ScoringContext:
 
 
 class Scorable(Protocol):
-    """The part of `Reward` that scoring needs. A protocol, because `Reward` imports this module."""
+    """The part of `Reward` that scoring needs. It is a protocol because `Reward` imports this module."""
 
     @property
     def leaves(self) -> Sequence[object]:
-        """Return the rewards that it combines; `seconds` of one is its own time limit."""
+        """Return the rewards that this reward combines. `seconds` of such a reward is its own time limit."""
         ...
 
     @property
@@ -62,7 +62,7 @@ class Scorable(Protocol):
 
 
 def score_rollout(reward: Scorable, rollout: Rollout) -> Score:
-    """Score one rollout. Uses a new thread if an event loop runs in this one. Exceptions of the reward propagate."""
+    """Score one rollout, in a new thread if an event loop runs in this thread. Exceptions of the reward propagate."""
     return _run_coroutine(_score(reward, ScoringContext(rollout)), can_wait=reward.asynchronous)
 
 
@@ -80,10 +80,10 @@ def score_batch(
     seconds: float | None,
     on_error: Callable[[int, BaseException], None] | None = None,
 ) -> list[tuple[Score, float | None]]:
-    """Score the entries of an event, in order, each with the seconds that it took, or None if it was not begun.
+    """Return the score of each entry of an event, in order, with the seconds that it took, or None if it was not begun.
 
-    An entry that raises, or is not scored up to 2 s before `seconds` are over, gets the floor. If an entry raises,
-    `on_error` is called with its position and the exception.
+    If the reward raises for an entry, or does not score it by 2 s before the end of `seconds`, the entry gets the
+    floor. `on_error` is called with the position of an entry for which the reward raised, and the exception.
     """
     margin = 0.0 if seconds is None else min(_MARGIN, seconds / 10)
     end = None if seconds is None else time.monotonic() + seconds - margin
@@ -111,7 +111,7 @@ class _Batch:
         self.on_error: Callable[[int, BaseException], None] | None = None
 
     def run_in_turn(self) -> None:
-        """Score one entry after the other, and begin none for which the time of the longest so far is not left."""
+        """Score one entry after the other. Begin no entry if less time is left than the longest entry so far took."""
         run_until(self._score_in_turn, self.end)
 
     def _score_in_turn(self) -> None:
@@ -123,20 +123,20 @@ class _Batch:
                 return
             try:
                 self.scores[position] = _run_coroutine(self._score_or_floor(position), can_wait=False)
-            except RuntimeError:  # it waits, without being declared async
+            except RuntimeError:  # the reward waits, although it is not async
                 self.scores[position] = Score(self.floor, error=_NOT_ASYNC)
             longest = max(longest, time.monotonic() - start)
 
     def run(self, concurrency: int) -> None:
         """Score the entries in a new event loop, and return soon after the end, even if something still runs.
 
-        If a task blocks the loop, it is interrupted after the grace period; after twice that time, the loop itself is.
+        A task that blocks the loop is interrupted after the grace period, and the loop itself after twice that time.
         """
         import asyncio
         from concurrent.futures import ThreadPoolExecutor
 
         loop = asyncio.new_event_loop()
-        # Not the loop's own executor: threads that work for abandoned rollouts would fill it, and closing waits for it.
+        # Not the loop's own executor: abandoned work would fill its threads, and closing the loop would wait for them.
         executor = ThreadPoolExecutor(max(_MIN_THREADS, concurrency), thread_name_prefix="reward")
         loop.set_default_executor(executor)
         scoring = loop.create_task(self._score_all(concurrency))
@@ -150,7 +150,7 @@ class _Batch:
         finally:
             if self.end is not None:
                 end_interruptions()
-            loop.set_exception_handler(_ignore)  # it would report abandoned tasks
+            loop.set_exception_handler(_ignore)  # the default handler would report abandoned tasks
             for task in asyncio.all_tasks(loop):
                 task.cancel()
             executor.shutdown(wait=False, cancel_futures=True)
@@ -172,7 +172,7 @@ class _Batch:
         if tasks:
             seconds = None if self.end is None else max(0.0, self.end - time.monotonic())
             _, tasks = await asyncio.wait(tasks, timeout=seconds)
-        if tasks and self.end is not None and time.monotonic() > self.end + self.grace / 2:  # one blocked the loop
+        if tasks and self.end is not None and time.monotonic() > self.end + self.grace / 2:  # a task blocked the loop
             await asyncio.wait(tasks, timeout=self.grace / 2)
         expired = True
         unfinished = asyncio.all_tasks() - {asyncio.current_task()}

@@ -21,24 +21,24 @@ def to_trl(
 ) -> Callable[..., list[float]]:
     """Return a reward function for TRL: `GRPOTrainer(reward_funcs=to_trl(reward), …)`.
 
-    It takes `prompts`, `completions` and the columns of the dataset, and returns a score for each completion. Prompts
-    and completions may be text or messages. The columns become `rollout.extra`.
+    The function takes `prompts`, `completions` and the columns of the dataset, and returns a score for each completion.
+    Prompts and completions may be text or messages. The columns become `rollout.extra`.
 
     Args:
         reward: the reward, or a handler with a floor of its own.
         reference: the column with the reference answers.
         floor: the score of a completion that cannot be scored, as in Lambda.
-        name: the name in TRL's logs; by default that of the reward, or `reward`.
+        name: the name in TRL's logs; by default the name of the reward, or `reward`.
 
     Raises:
-        ValueError: on scoring, if the dataset has no column of the name that `reference` gives.
+        ValueError: on scoring, the dataset has no column with the name in `reference`.
     """
     handler = reward if isinstance(reward, Handler) else Handler(reward, floor=floor)
 
     def reward_function(prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float]:
         if reference != _REFERENCE and reference not in columns:  # a misspelled column would score 0 silently
             names = ", ".join(sorted(set(columns) - set(_NOT_COLUMNS))) or "none"
-            raise ValueError(f"there is no column {reference!r} with the reference answers; there are: {names}")
+            raise ValueError(f"there is no column {reference!r} with the reference answers; the columns are: {names}")
         entries: list[dict[str, Any]] = []
         for place, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
             row = {key: values[place] for key, values in columns.items() if key not in _NOT_COLUMNS}
@@ -65,8 +65,8 @@ def from_trl(function: Callable[..., Any], *, conversational: bool = True, name:
 
     Raises:
         TypeError: `function` is not callable.
-        ValueError: on scoring, if the function returns None, which in TRL leaves out a completion. Bedrock needs a
-            score for each, so the rollout gets the handler's floor.
+        ValueError: on scoring, the function returned None, which in TRL leaves out a completion. Bedrock needs a score
+            for each rollout, so the rollout gets the handler's floor.
     """
     if not callable(function):
         raise TypeError(f"from_trl() needs a reward function of TRL, not {type(function).__name__}")

@@ -24,7 +24,7 @@ _TEXT: set[type] = {str}
 _ATOMS = {str, int, float, bool, type(None)}
 
 EntryPoint = Callable[[Any, Any], Any]
-"""A Lambda entry point: takes the event and the context, returns the result."""
+"""A Lambda entry point: a function that takes the event and the context, and returns the result."""
 
 
 class InProcessTarget:
@@ -46,7 +46,7 @@ class InProcessTarget:
         return fingerprint_object(self._reward)
 
     def call(self, event: object, errors: dict[str, str] | None = None) -> Any:
-        """Call the function with a copy of the event. Raises `RewardError` if it raised or exceeded the timeout.
+        """Call the function with a copy of the event. Raise `RewardError` if the function raises or is too slow.
 
         `errors` gets the reasons of the rollouts that got the floor, by id.
         """
@@ -60,7 +60,7 @@ class InProcessTarget:
             except BaseException as error:  # noqa: BLE001 - sys.exit() too must be reported
                 failures.append(error)
 
-        # A thread cannot be stopped. One that exceeds the timeout continues as a daemon, and its result is not read.
+        # A thread cannot be stopped. After the timeout, the thread continues as a daemon, and its result is not read.
         run_until(run, time.monotonic() + self.timeout, new_thread=True)
         if failures and isinstance(failures[0], RewardError) and failures[0].code != RewardError.code:
             raise failures[0]  # from another target that this function invokes
@@ -92,7 +92,7 @@ class InProcessTarget:
 
 
 def _copy_as_json(value: object) -> Any:
-    """Return a copy as it arrives after it was sent as JSON. Text is shared, because encoding an event takes long."""
+    """Return a copy of a value as JSON would transport it. Texts are not copied, because encoding takes long."""
     if is_array(value):
         return [*map(_copy_as_json, value)]
     if is_object(value) and {*map(type, value)} <= _TEXT:

@@ -35,7 +35,7 @@ def digest(pieces: Iterable[bytes]) -> str:
 
 
 def fingerprint_file(path: Path, handler: str) -> str:
-    """Fingerprint a handler in a file with every module of the user that it imports; no installed packages."""
+    """Fingerprint a handler in a file with every module of the user that it imports, without installed packages."""
     sources = _source_with_imports(path) if path.suffix == ".py" else [(path.name, path.read_bytes())]
     return _digest_files([*sources, ("", handler.encode())])
 

@@ -1,4 +1,4 @@
-"""Parse the response of a reward handler: a score for each rollout, or an error that names the reason.
+"""Parse the response of a reward handler: return a score for each rollout, or raise an error with the reason.
 
 How the service treats a malformed response is not documented, so every malformed response is an error here.
 """
@@ -19,7 +19,7 @@ from bedrock_rft.rewards._targets.subprocess_worker import convert_decimal
 MAX_RESPONSE_BYTES = 6 * 1024 * 1024
 """Lambda's quota for an event and for a response."""
 
-_MAX_SCORE = 1e9  # by convention scores are 0 to 1; anything larger is an accident, and may overflow
+_MAX_SCORE = 1e9  # by convention scores are 0 to 1; a larger score is a mistake, and may overflow
 _SCORE = "aggregate_reward_score"
 _MISNOMERS = ("score", "reward", "aggregate_score", "reward_score", "aggregateRewardScore", "value")
 _SHAPE = f'[{{"id": …, "{_SCORE}": 0.0 to 1.0}}, …]'
@@ -36,12 +36,12 @@ class ScoredRollout:
 
 def parse_scores(result: Sequence[Any], ids: Sequence[str]) -> list[ScoredRollout]:
     """Return the scores of a parsed response, in the order of `ids`."""
-    items = _by_id(result, ids)
+    items = _index_by_id(result, ids)
     return [ScoredRollout(name, _score(items[name], name), dict(_metrics(items[name], name))) for name in ids]
 
 
 def parse_response(result: object) -> list[Any]:
-    """Return a handler's result as it arrives after Lambda sent it as JSON."""
+    """Return a handler's result as JSON would transport it. Raise `RewardError` if Lambda could not send it."""
     _check_type(result)
     try:
         text = json.dumps(result, ensure_ascii=False, default=convert_decimal)
@@ -75,23 +75,23 @@ def _check_type(result: object) -> None:
     if inspect.isawaitable(result):
         if inspect.iscoroutine(result):
             result.close()
-        _fail("coroutine", "returned a coroutine, which Lambda does not await; make it an ordinary function")
+        _fail("coroutine", "returned a coroutine, which Lambda does not await; use def instead of async def")
     if hasattr(result, "__next__") or hasattr(result, "__anext__"):
         _fail("generator", "returned a generator, which Lambda cannot send; return a list")
     _fail("not_a_list", f"returned {type(result).__name__}, not a list")
 
 
-def _by_id(result: Sequence[Any], ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+def _index_by_id(result: Sequence[Any], ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     wanted, items = set(ids), dict[str, dict[str, Any]]()
     for place, value in enumerate(result):
         if not is_object(value):
             fault = f"returned {_type_name(value)} as item {place}, not an object with id and {_SCORE}"
             _fail("item_not_object", fault)
         if "id" not in value:
-            _fail("id_missing", f"returned item {place} without an id; copy it from the rollout")
+            _fail("id_missing", f"returned item {place} without an id; copy the id from the rollout")
         name = value["id"]
         if not isinstance(name, str) or name not in wanted:
-            fault = f"returned the unknown id {name!r:.40} in item {place}; copy each rollout's id as it is"
+            fault = f"returned the unknown id {name!r:.40} in item {place}; copy each rollout's id unchanged"
             _fail("id_unknown", fault)
         if name in items:
             _fail("id_twice", f"returned the id {name!r:.40} twice; return one result for each rollout", name)

@@ -23,7 +23,7 @@ from bedrock_rft.types.arn import LambdaArn
 _DEFAULT_TIMEOUT = 300.0
 _LONGEST_TIMEOUT = 900.0
 _READ_MARGIN = 15.0
-"""Seconds beyond the function's own timeout, for a cold start and the way there and back."""
+"""Seconds to wait beyond the function's own timeout, for a cold start and the network."""
 _SETTINGS_TIMEOUT = 30.0
 
 _BUSY = {
@@ -47,14 +47,14 @@ _REMEDIES = {
         ("ResourceConflictException", "ResourceNotReadyException", "SnapStartNotReadyException"), _NOT_READY
     ),
     "EC2ThrottledException": "AWS limits how fast functions join a VPC; try again later",
-    "AccessDeniedException": "Allow lambda:InvokeFunction on it to the identity that invokes it",
-    "ResourceNotFoundException": "Check its ARN, its qualifier and its region",
+    "AccessDeniedException": "Allow lambda:InvokeFunction on the function to the identity that invokes it",
+    "ResourceNotFoundException": "Check the ARN of the function, its qualifier and its region",
     "RequestTooLargeException": _TOO_LARGE,
     "RequestEntityTooLargeException": _TOO_LARGE,
-    "InvalidRuntimeException": "Deploy it with a runtime that Lambda supports",
-    "InvalidZipFileException": "Deploy it again",
+    "InvalidRuntimeException": "Deploy the function with a runtime that Lambda supports",
+    "InvalidZipFileException": "Deploy the function again",
 }
-_KMS_REMEDY = "Check that its KMS key is enabled and that its execution role may use it (kms:Decrypt)"
+_KMS_REMEDY = "Check that the function's KMS key is enabled and that its execution role may use the key (kms:Decrypt)"
 
 _WRONG_HANDLER = (
     "not_loaded",
@@ -62,16 +62,16 @@ _WRONG_HANDLER = (
     "Check the function's handler setting: it must be module.function, as in lambda_function.lambda_handler",
 )
 _RUNTIME_ERRORS = {
-    "Runtime.OutOfMemory": ("out_of_memory", "ran out of memory", "Deploy it with more: memory="),
+    "Runtime.OutOfMemory": ("out_of_memory", "ran out of memory", "Deploy the function with more memory="),
     "Runtime.ImportModuleError": (
         "not_loaded",
         "cannot be loaded",
-        "Put the missing module into the package (requirements=, include=) and deploy it again",
+        "Add the missing module to the package (requirements=, include=) and deploy the function again",
     ),
     "Runtime.UserCodeSyntaxError": (
         "not_loaded",
         "cannot be loaded",
-        "Correct the syntax, or choose a newer runtime=, and deploy it again",
+        "Correct the syntax, or choose a newer runtime=, and deploy the function again",
     ),
     "Runtime.HandlerNotFound": _WRONG_HANDLER,
     "Runtime.MalformedHandlerName": _WRONG_HANDLER,
@@ -84,13 +84,13 @@ _RUNTIME_ERRORS = {
     "Function.ResponseSizeTooLarge": (
         "too_large",
         "returned more than Lambda can send",
-        "Lambda sends at most 6 MB; return less text",
+        "Return less text, because Lambda sends at most 6 MB",
     ),
-    "Sandbox.Timedout": ("timeout", "ran out of time", "Make it faster, or raise its timeout="),
+    "Sandbox.Timedout": ("timeout", "ran out of time", "Make the function faster, or raise its timeout="),
     "Runtime.ExitError": (
         "died",
         "ended its process",
-        "The whole batch is lost; look for os._exit, sys.exit or a crash in native code",
+        "Look for os._exit, sys.exit or a crash in native code, because the whole batch is lost",
     ),
 }
 """For Lambda's own error types: the code of the error, what happened, and the remedy."""
@@ -100,7 +100,7 @@ class LambdaTarget:
     """A function in Lambda, invoked as the service invokes it."""
 
     def __init__(self, arn: str, client: Any, timeout: float | None) -> None:
-        """Read the function's settings, if the caller may see them."""
+        """Read the settings of the function, if the caller has the permission."""
         self.name, self.arn = arn, arn
         region = LambdaArn(arn).region
         given = client if hasattr(client, "invoke") else None
@@ -137,7 +137,7 @@ class LambdaTarget:
 
     @property
     def fingerprint(self) -> str:
-        """The function's revision; a new value for each target if the caller may not see it."""
+        """The revision of the function; a new value for each target if the caller lacks the permission to read it."""
         return digest([f"{self.arn} {self._revision}".encode()])
 
     def invoke(self, event: object) -> Outcome:
@@ -208,7 +208,7 @@ def _function_error(fields: Mapping[str, Any]) -> RewardError:
         return RewardError(f"The reward function {event}: {text.rstrip('.')}. {remedy}.", code=code)
     if name.startswith(("Sandbox.", "Extension.", "Runtime.")):
         return RewardError(
-            f"The reward function did not run: {text.rstrip('.')}. See its log in CloudWatch.", code="died"
+            f"The reward function did not run: {text.rstrip('.')}. See the function's log in CloudWatch.", code="died"
         )
     frames = re.findall(r'([^"/\\\\]+)", line (\d+)', str(fields.get("stackTrace")))
     place = f" ({sanitize_line(frames[-1][0], 100)}, line {frames[-1][1]})" if frames else ""

@@ -53,8 +53,8 @@ def load_gold(text: str) -> Callable[[Mapping[str, Any]], str]:
     """Return the function that `path/to/file.py:name` names, for `gold=`. The folder of the file stays importable."""
     path, name = split_reward_path(text, "gold")
     sys.path.insert(0, str(path.parent))
-    # Dataclasses and pickle look up their module by name. Bytecode is not used: it may be that of the file before an
-    # edit within the same second.
+    # Dataclasses and pickle look up their module by name. Bytecode is not used, because it may come from the file
+    # before an edit within the same second.
     module = sys.modules[f"_gold_{path.stem}"] = ModuleType(f"_gold_{path.stem}")
     module.__file__ = str(path)
     try:

@@ -66,7 +66,7 @@ class SubprocessTarget:
         return fingerprint_file(self._source, self._source_handler)
 
     def invoke(self, event: object) -> Outcome:
-        if self._load_failure is not None:  # loading takes long, and would fail again
+        if self._load_failure is not None:  # do not load again, because loading takes long and would fail again
             return Outcome(None, 0.0, error=handler_error(*self._load_failure))
         began = time.monotonic()
         line = json.dumps({"event": event, "seconds": self.timeout}).encode() + b"\n"
@@ -85,7 +85,7 @@ class SubprocessTarget:
 
     def start(self) -> dict[str, Any]:
         """Start the subprocess and return its description of the handler: `reward`, `models` and `wrong`."""
-        # Without bytecode: a module that was edited within one second would run as it was before the edit.
+        # Bytecode is not used: if a module was edited within one second, the old bytecode would run.
         flags = ["-I", "-B", "-S"] if self._packaged else ["-I", "-B"]
         folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="check-", ignore_cleanup_errors=True))
         arguments = [str(self._path), self._handler, str(self.memory * 1024 * 1024)]
@@ -115,7 +115,7 @@ class SubprocessTarget:
         return found
 
     def _exchange_line(self, line: bytes, seconds: float, overrun: str) -> dict[str, Any]:
-        """Send a line and return the next one. Raises `RewardError` if the process is too slow or ends."""
+        """Send a line and return the response. Raise `RewardError` if the process is too slow or ends."""
         received: list[bytes] = []
         process = self._process
 

@@ -1,7 +1,7 @@
 """Load a handler in a subprocess and respond to one event after another.
 
-This file runs as a script, without the package, so it uses the standard library only. It keeps the standard streams to
-itself, so that nothing that a handler prints is mistaken for a response.
+This file runs as a script, without the package, so it uses the standard library only. It reserves the standard streams,
+so that nothing that a handler prints is mistaken for a response.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def signature_fault(entry: Any) -> str | None:
         return f"it is {type(entry).__name__}, not a function of (event, context)"
     call = type(entry).__call__
     if any(map(inspect.iscoroutinefunction, (entry, call))) or any(map(inspect.isasyncgenfunction, (entry, call))):
-        return "it is async, which Lambda does not await; make it an ordinary function"
+        return "it is async, which Lambda does not await; use def instead of async def"
     try:
         inspect.signature(entry).bind(None, None)
     except ValueError:
@@ -219,7 +219,7 @@ def _respond(entry: Any, event: Any, seconds: float) -> dict[str, Any] | bytes:
 
 
 def convert_decimal(value: object) -> float:
-    """Make the one conversion to JSON that Lambda's runtime makes."""
+    """Convert a `Decimal` to a float, as Lambda's runtime does for JSON. Raise `TypeError` for other types."""
     from decimal import Decimal
 
     if isinstance(value, Decimal):
@@ -232,7 +232,7 @@ def _failure(code: str, error: BaseException) -> dict[str, Any]:
 
 
 def describe_exception(error: BaseException) -> str:
-    """Return the type, the text and the place of an exception."""
+    """Return the type and the text of an exception, and the file and line that raised it."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
     own = [frame for frame in frames if not frame.filename.startswith("<")]
     place = f" ({os.path.basename(own[-1].filename)}, line {own[-1].lineno})" if own else ""  # noqa: PTH119

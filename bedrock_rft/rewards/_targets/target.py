@@ -17,7 +17,7 @@ MAX_OUTPUT_CHARS = 4000
 """Characters of a function's output that an outcome keeps."""
 
 CONNECTION_LOST = "connection lost"
-"""The cause of a `busy` error if it was not the function that refused."""
+"""The cause of a `busy` error that another service than the function reported."""
 
 _BUSY_DEADLINE = 600.0
 """Seconds for which a busy function is invoked again."""
@@ -71,9 +71,9 @@ class Target(Protocol):
 
 
 def invoke_until_accepted(target: Target, event: object, *, attempts: int | None = None) -> Outcome:
-    """Invoke a target; retry while the function is throttled or updated, for ten minutes or `attempts` times.
+    """Invoke a target, and again while the function is throttled or updated, for ten minutes or `attempts` times.
 
-    After a lost connection, it is invoked four times more.
+    If the connection is lost, the target is invoked up to four more times.
     """
     import tenacity
 
@@ -96,7 +96,7 @@ def invoke_until_accepted(target: Target, event: object, *, attempts: int | None
 
 def timeout_error(failure: str, seconds: float) -> RewardError:
     """Return the error for a handler that is too slow."""
-    text = f"The reward handler {failure} within {seconds:g} seconds. Make it faster, or raise its timeout."
+    text = f"The reward handler {failure} within {seconds:g} seconds. Make the handler faster, or raise its timeout."
     return RewardError(text, code="timeout")
 
 
@@ -113,7 +113,8 @@ def handler_error(failure: str, text: str) -> RewardError:
 def raised_error(text: str, exception_name: str) -> RewardError:
     """Return the error for a handler that raised an exception, so that the whole batch has no scores."""
     return RewardError(
-        f"The reward handler raised {text}. One bad rollout must not fail a whole batch: catch it and score it 0.",
+        f"The reward handler raised {text}. One bad rollout must not fail a whole batch: catch the exception and score "
+        "the rollout 0.",
         code="raised",
         cause=exception_name,
     )

@@ -36,8 +36,8 @@ class Exact(Leaf):
     r"""Score 1 if the final answer is the reference as text.
 
     The final answer is the text after the last `####`, otherwise the content of the last `\boxed{…}`, otherwise the
-    text after "The answer is", otherwise everything after the thoughts; inside `<answer>…</answer>` or a JSON field
-    such as `"answer": "…"` if there is one. A reference that is a list has all accepted answers.
+    text after "The answer is", otherwise everything after the thoughts. If there is `<answer>…</answer>` or a JSON
+    field such as `"answer": "…"`, the search is limited to it. A reference that is a list has all accepted answers.
 
     Both texts are normalized as in `is_equiv` of the MATH dataset: `\text{}`, bold, `\left` and `\right`, `\dfrac`,
     spaces, degrees, percent and dollar signs, units in `\text{}`, a short `x =`; also 12.0 and 12, `\frac12` and 1/2,
@@ -62,7 +62,7 @@ class Exact(Leaf):
         return any(self._equal(answer, one) for answer in self._candidates(rollout.answer) for one in references)
 
     def _candidates(self, text: str) -> list[str]:
-        """Return the texts that may be the final answer: the delimited one, everything, and the one after a phrase."""
+        """Return the texts that may be the final answer: the delimited text, all text, and the text after a phrase."""
         if self.whole:
             return [strip_thoughts(text)]
         final = find_final_answer(text)
@@ -98,8 +98,8 @@ class Exact(Leaf):
 class Numeric(Leaf):
     r"""Score 1 if the final answer is the same plain number as the reference.
 
-    The answer is the number after the last `####`, otherwise the one in the last `\boxed{…}`, otherwise the last number
-    in the text. Thousands separators (comma, space, apostrophe, underscore), currencies, fractions (`1/2`,
+    The answer is the number after the last `####`, otherwise the number in the last `\boxed{…}`, otherwise the last
+    number in the text. Thousands separators (comma, space, apostrophe, underscore), currencies, fractions (`1/2`,
     `\frac{1}{2}`), mixed numbers, powers of ten and units are read. An answer with roots, powers, variables,
     subscripts, several numbers, or an operation that is not carried out is not a number and scores 0.
 
@@ -112,7 +112,7 @@ class Numeric(Leaf):
         name: the name in `metrics_list`.
 
     Raises:
-        ValueError: on scoring, if the reference is not a plain number. Use `MathEqual` for such references.
+        ValueError: on scoring, the reference is not a plain number. Use `MathEqual` for such references.
     """
 
     tolerance: float = 0.0
@@ -148,10 +148,11 @@ class Choice(Leaf):
     r"""Score 1 if the answer names the same choice as the reference.
 
     Accepted forms include `B`, `(B)`, `B.`, `B) Paris`, `\boxed{B}`, `#### B`, `Answer: B`, `the answer is (b)` and
-    JSON such as `{"answer": "B"}`. The last answer phrase decides, also "the closest option is C"; it does not count
-    before "the answer is none of the above", nor in a further question that the model invents. An answer that lists
-    several choices, such as `A. B. C. D.` or `A or B`, scores 0. If the record has a field with the options, as a list
-    or by letter, the text of an option is accepted too, alone or quoted with its letter, as in "it is called B. Paris".
+    JSON such as `{"answer": "B"}`. The last answer phrase decides, such as "the closest option is C". A phrase does not
+    count before "the answer is none of the above", nor in a further question that the model invents. An answer that
+    lists several choices, such as `A. B. C. D.` or `A or B`, scores 0. If the record has a field with the options, as a
+    list or by letter, the text of an option is accepted too, alone or quoted with its letter, as in "it is called B.
+    Paris".
 
     Attributes:
         letters: the letters of the choices.
@@ -159,7 +160,7 @@ class Choice(Leaf):
         name: the name in `metrics_list`.
 
     Raises:
-        ValueError: on scoring, if the reference does not name a choice.
+        ValueError: on scoring, the reference does not name a choice.
     """
 
     letters: str = "ABCDE"
@@ -202,7 +203,7 @@ class Choice(Leaf):
 
     def _parse_text(self, text: str, texts: Mapping[str, str], *, marked: bool) -> str | None:
         letter = text.strip().upper()
-        if len(letter) == 1 and letter in self.letters.upper():  # also if an option has such a text
+        if len(letter) == 1 and letter in self.letters.upper():  # a letter, even if it is also the text of an option
             return letter
         option = texts.get(_fold_option(str(text))) if texts else None
         return option or parse_choice(text, self.letters.upper(), options=texts, marked=marked)

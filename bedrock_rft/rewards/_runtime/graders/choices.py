@@ -10,7 +10,7 @@ from bedrock_rft.rewards._runtime.graders.latex import normalize_spaces
 
 _MAX_TEXT = 2000
 _MAX_SMALL_LABEL = 200
-"""Length of an answer up to which "(a)" may be a choice; in longer ones, it is the number of a part."""
+"""Length of an answer up to which "(a)" may be a choice. In longer answers, "(a)" is the number of a part."""
 _NOT_AN_ANSWER = re.compile(
     r"(?:n't|\bnot|\bnever|\bif|\bwhether|\bunless|(?<!\bis\s)\bwhy|\bsuppose|\bassume|\bassuming)\s+"
     r"(?:(?:think|believe|say|that|the|an?|correct|right|best|final|possible)\s+){0,6}$",
@@ -30,13 +30,13 @@ _NEEDED = {
     "verdict": re.compile("correct|right|best|accurate|appropriate|answer"),
     "closing": re.compile(r"\("),
 }
-"""Text without which a pattern cannot match, in lower case. It is found much faster, which long answers need."""
+"""Text in lower case without which a pattern cannot match. Searching for this text first saves time in long answers."""
 
 _CONNECTOR = r"(?:because|since|as|so|which|for|due|with|and|is|was|but|that|based|given|from|in|by|it|the)\b"
 
 
 def parse_choice(text: str, letters: str, *, options: Mapping[str, str], marked: bool) -> str | None:
-    """Return the letter that an answer names, or None if it names none or several.
+    """Return the letter that an answer names, or None if the answer names no letter or several letters.
 
     `options` has the letter of each option by its text, normalized and in lower case.
     """
@@ -64,9 +64,9 @@ def parse_choice(text: str, letters: str, *, options: Mapping[str, str], marked:
         found = _letters(match for match in ends if match and (short or not match.group("letter").islower()))
         if found:
             return found.pop() if len(found) == 1 else None
-    letter = _labelled(text, patterns, small=short)
+    letter = _parse_labelled(text, patterns, small=short)
     if letter is None and len(lines) > 1 and not marked:
-        letter = _labelled(lines[-1], patterns, small=short)
+        letter = _parse_labelled(lines[-1], patterns, small=short)
         letter = letter if _letters(patterns["listed"].finditer(text[-_MAX_TEXT:])) <= {letter} else None
     if letter is not None:
         return letter
@@ -109,8 +109,11 @@ def _last_phrase(text: str, pattern: re.Pattern[str], patterns: dict[str, re.Pat
     return (None if open_ended or several else last.group("letter").upper()), True
 
 
-def _labelled(text: str, patterns: dict[str, re.Pattern[str]], *, small: bool) -> str | None:
-    """Return the letter of a text such as "B) Paris", unless it lists other letters too or is small and must not be."""
+def _parse_labelled(text: str, patterns: dict[str, re.Pattern[str]], *, small: bool) -> str | None:
+    """Return the letter of a text such as "B) Paris", unless the text lists other letters too.
+
+    A letter in lower case counts only if `small` is True.
+    """
     match = patterns["labelled"].match(text) if len(text) <= _MAX_TEXT else None
     if match is None or patterns["hedge"].match(text, match.end("letter")):
         return None
@@ -131,7 +134,7 @@ def _compile_patterns(letters: str) -> dict[str, re.Pattern[str]]:
     opening = rf"(?:[\s(\[\"'*$_`:\u201c]|\\[(\[]){{0,8}}{open_text}[\s(\[*]{{0,3}}"
     closing = r"[\s)\]\"'*$_`}.:,;!\u201d\\]{0,10}"
     label = r"(?:(?:option|choice|answer|letter)\s{1,2})?"
-    # A capital letter counts; a small one only if something shows that it is not a word such as "a".
+    # A capital letter counts. A letter in lower case counts only if something shows that it is not a word such as "a".
     small = letters.lower()
     article = f"(?![AI]\\s+(?!{_CONNECTOR})[a-z])" if set("AI") & set(letters) else ""
     apart = r"(?![\w+-]|['\u2019]\w)"

@@ -89,11 +89,13 @@ class FinalAnswer(str):
     """The final answer as text."""
 
     __slots__ = ("marked",)
-    marked: bool  # a marker, a box or a tag delimits it; otherwise it is the whole text after the thoughts
+    marked: (
+        bool  # True if a marker, a box or a tag delimits the answer; False if it is the whole text after the thoughts
+    )
 
 
 def find_final_answer(text: str) -> FinalAnswer:
-    """Return the final answer, as `final_answer` describes, with a note of whether something delimits it."""
+    """Return the final answer, as `final_answer` describes, and set `marked`."""
     text = strip_thoughts(text)
     tag = _last_match(_ANSWER_TAG, text)
     tagged = False
@@ -119,16 +121,17 @@ def find_final_answer(text: str) -> FinalAnswer:
 def final_answer(text: str) -> str:
     r"""Return the final answer of a text.
 
-    It is the text after the last `####`, otherwise the content of the last `\boxed{…}` with a minus sign before it,
-    otherwise everything. If there is `<answer>…</answer>`, the search is limited to the last one; if there is a JSON
-    field such as `"answer": "…"` with no marker and no box after it, to the value of the last one. The thoughts of a
-    reasoning model, up to the last `</think>`, are never part of it.
+    The final answer is the text after the last `####`, otherwise the content of the last `\boxed{…}` with a minus sign
+    before it, otherwise the whole text. If there is `<answer>…</answer>`, the search is limited to the last such tag.
+    If there is a JSON field such as `"answer": "…"`, with no marker and no box after it, the search is limited to the
+    value of the last such field. The thoughts of a reasoning model, up to the last `</think>`, are never part of the
+    answer.
     """
     return str(find_final_answer(text))
 
 
 def fenced_blocks(text: str) -> list[tuple[str, str]]:
-    """Return the language (in lower case) and the content of each fenced block; the last may be unclosed."""
+    """Return the language (in lower case) and the content of each fenced block. The last block may be unclosed."""
     blocks: list[tuple[str, str]] = []
     opening: re.Match[str] | None = None
     for fence in _FENCE.finditer(text):

@@ -23,9 +23,9 @@ _MISSING = object()
 def find_json(text: str, *, last: bool = False, default: Any = _MISSING) -> Any:
     """Return the JSON value in a text, without a reasoning model's thoughts.
 
-    It is the whole text, otherwise the last fenced block that is JSON, otherwise the longest object or array in the
-    text, or the `last`. The search is limited to `<answer>…</answer>` if there is one. Without any JSON, it is the
-    default; raises `ValueError` without a default.
+    The value is the whole text, otherwise the last fenced block that is JSON, otherwise the longest object or array in
+    the text, or the last one if `last` is True. If there is `<answer>…</answer>`, the search is limited to it. Without
+    any JSON, return the default, or raise `ValueError` if there is no default.
     """
     text = strip_thoughts(text[-_MAX_CHARACTERS:])
     inside, closed, _ = text.rpartition("<answer>")[2].partition("</answer>")
@@ -65,7 +65,7 @@ def parse_json(text: str, default: Any = None) -> Any:
 
 
 def json_text(value: Any) -> str:
-    """Return text as it is, and any other value as JSON."""
+    """Return text unchanged, and any other value as JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
@@ -81,12 +81,12 @@ class JsonEqual(Leaf):
     may be missing in the answer, because columnar files such as Parquet fill missing fields with null.
 
     Attributes:
-        partial: give partial credit: the number of right values, divided by the number of values in the reference or in
-            the answer, whichever has more.
+        partial: give partial credit: the number of right values, divided by the number of values in the reference or
+            in the answer, whichever is larger.
         name: the name in `metrics_list`.
 
     Raises:
-        ValueError: on scoring, if the reference is text that is not JSON.
+        ValueError: on scoring, the reference is text that is not JSON.
     """
 
     partial: bool = False
@@ -139,7 +139,7 @@ def _leaves(value: Any, path: tuple[Any, ...] = ()) -> dict[tuple[Any, ...], Any
 
 @dataclass(frozen=True, eq=False, repr=False)
 class JsonSchema(Leaf):
-    """Score 1 if the JSON in the answer conforms to a schema. Needs fastjsonschema, here and in Lambda.
+    """Score 1 if the JSON in the answer conforms to a schema. Needs fastjsonschema, on this machine and in Lambda.
 
     Attributes:
         schema: a JSON Schema of draft 4, 6 or 7.

@@ -10,7 +10,7 @@ TEXT = re.compile(
     r"\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mathit|mathsf|mbox|hbox|boldsymbol|bm|operatorname|"
     r"underline|emph)\s?\{([^{}]{0,300})\}"
 )
-"""A command that sets its text in another font."""
+"""A LaTeX command that sets its text in another font."""
 
 _UNIT = re.compile(
     r"(?<=[\d})])\s?(?:\\[,;: ]\s?)?\\(?:text|mathrm|mbox)\s?\{\s?[A-Za-z][^{}]{0,80}\}(?:\^\{?\d\}?)?\s?$"

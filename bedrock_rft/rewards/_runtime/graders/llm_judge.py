@@ -41,9 +41,9 @@ _USER_PROMPT = (
 
 
 class JudgeError(Exception):
-    """The judge gave no score: the call failed, or the response contains no score.
+    """The request to the judge failed, or the response contains no score.
 
-    The text names the model and the reason. It contains nothing of the prompt or the response, so it may be logged.
+    The message names the model and the reason. It quotes neither the prompt nor the response, so it may be logged.
     """
 
     loggable = True
@@ -54,20 +54,22 @@ class Judge(Leaf):
     """Score an answer from 0 to 1 by asking a model hosted by Bedrock.
 
     The question, the reference and the answer are passed as data between delimiters that are random for every call, so
-    an answer cannot pretend to end its part. The model's JSON response is clamped to the scale and mapped to 0…1. If
-    the call fails or the response contains no score, the rollout gets the handler's floor and counts as an error.
+    an answer cannot pretend that its part ends. The score in the model's JSON response is limited to the scale and
+    mapped to 0…1. If the call fails or the response contains no score, the rollout gets the handler's floor and counts
+    as an error.
     `metrics_list` has the number of tokens, and their cost if prices are given.
 
     Attributes:
         model: id of a model or an inference profile. The function's role needs `bedrock:InvokeModel` on it.
         criteria: the criterion in words, or several criteria by name. Each named criterion is a part of the score.
-        weights: weights of the named criteria; by default all weigh the same.
+        weights: weights of the named criteria; by default all have the same weight.
         scale: the lowest and the highest number that the judge may give.
         attempts: the largest number of calls if the service is throttled or fails.
         seconds: the time limit of one call.
         max_tokens: the largest number of tokens of a response.
         temperature: the sampling temperature, or None for a model that does not accept one.
-        region: the AWS region of the model; by default the function's region. `models` then has its ARN.
+        region: the AWS region of the model; by default the function's region. With `region`, `models` has the ARN of
+            the model.
         additional_model_request_fields: parameters of this model only, which Converse passes on, such as
             `{"reasoning_effort": "low"}` for gpt-oss, whose thoughts count towards `max_tokens`.
         input_price: US dollars per million input tokens, for the metric `judge_cost_usd`.
@@ -104,7 +106,7 @@ class Judge(Leaf):
         if not isinstance(self.criteria, str):
             unknown = set(self.weights) - set(self.criteria)
             if unknown:
-                raise ValueError(f"weights has {', '.join(sorted(unknown))}, but criteria does not")
+                raise ValueError(f"weights has {', '.join(sorted(unknown))}, which criteria does not have")
             weights = [finite_float(weight, f"the weight of {name}") for name, weight in self.weights.items()]
             if weights and (min(weights) < 0 or not sum(weights)):
                 raise ValueError("weights must not be negative, and at least one must be above 0")
@@ -189,7 +191,7 @@ class Judge(Leaf):
             judgement = {names[0]: judgement}
         if not isinstance(judgement, Mapping):
             reason = response.get("stopReason")
-            raise JudgeError(f"{self.model} gave no score (stop reason: {reason})")
+            raise JudgeError(f"the response of {self.model} has no score (stop reason: {reason})")
         values = {str(name).strip().lower(): value for name, value in cast("Mapping[str, Any]", judgement).items()}
         return {name: self._normalise(values.get(name.strip().lower()), name) for name in names}
 
@@ -204,7 +206,7 @@ class Judge(Leaf):
         if match and float(match.group(2) or high) == high:  # "7" and "7/10" are 7; "4/5" is on another scale
             value = float(match.group(1))
         if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:  # noqa: PLR0124 - NaN
-            raise JudgeError(f"{self.model} gave no number for {name!r}")
+            raise JudgeError(f"the response of {self.model} has no number for {name!r}")
         return (min(max(float(value), low), high) - low) / (high - low)
 
     def _metrics(self, response: Mapping[str, Any], seconds: float) -> dict[str, float]:
@@ -230,7 +232,7 @@ def _client(region: str | None, seconds: float) -> Any:
                 from botocore.session import Session
             except ImportError as error:
                 raise ImportError(
-                    "Judge() needs botocore, which every Lambda runtime has. Here, run: pip install botocore"
+                    "Judge() needs botocore, which every Lambda runtime has. On this machine, run: pip install botocore"
                 ) from error
             config = Config(
                 connect_timeout=min(10.0, seconds),

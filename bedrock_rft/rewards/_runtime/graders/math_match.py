@@ -42,7 +42,7 @@ _WORD = re.compile(r"[A-Za-z]{4,}|(?<![A-Za-z])(?:the|and|yes|not|was|for)(?![A-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class MathEqual(Leaf):
-    r"""Score 1 if the final answer is mathematically equal to the reference. Needs math-verify, here and in Lambda.
+    r"""Score 1 if the final answer is mathematically equal to the reference. Needs the library math-verify.
 
     Fractions, roots, powers, constants, polynomials, tuples, sets, intervals, equations and matrices in LaTeX or plain
     notation are compared symbolically: `\frac{\sqrt{3}}{3}` equals `1/\sqrt{3}`. Units and percent signs are ignored.
@@ -58,7 +58,7 @@ class MathEqual(Leaf):
 
     Raises:
         ImportError: math-verify is not installed; run pip install 'bedrock_rft[math]'.
-        ValueError: on scoring, if the reference is not a mathematical expression.
+        ValueError: on scoring, the reference is not a mathematical expression.
 
     Source:
         https://github.com/huggingface/Math-Verify
@@ -101,10 +101,10 @@ class MathEqual(Leaf):
         parsed = _parse(answer, self.seconds)
         verify: Any = _import_math_verify().verify
         compare = partial(verify, wanted, parsed, float_rounding=self.digits, timeout_seconds=None)
-        return bool(parsed and _try(compare, self.seconds))
+        return bool(parsed and _run_within(compare, self.seconds))
 
 
-def _try(function: Callable[[], Any], seconds: float) -> Any:
+def _run_within(function: Callable[[], Any], seconds: float) -> Any:
     """Return a function's result, or None if it raises or does not end in time."""
     results: list[Any] = []
 
@@ -123,7 +123,7 @@ def _import_math_verify() -> ModuleType:
         raise ImportError(
             "MathEqual() needs math-verify: pip install 'bedrock_rft[math]'. In Lambda, package it too."
         ) from error
-    logging.getLogger("math_verify").setLevel(logging.CRITICAL)  # it logs answers that it cannot parse
+    logging.getLogger("math_verify").setLevel(logging.CRITICAL)  # the library logs answers that it cannot parse
     return module
 
 
@@ -143,21 +143,21 @@ def _final_expression(text: str) -> str:
 
 
 def _parse(expression: str, seconds: float) -> list[Any]:
-    """Return the forms that math-verify reads an expression as; none for text that it cannot read."""
+    """Return the forms as which math-verify reads an expression; an empty list for text that it cannot read."""
     if not expression or _LARGE_VALUE.search(expression) or not _is_balanced(expression):
         return []
     expression = re.sub(r"(?<=[\w)])\s?\*\*\s?(?=[\w({-])", "^", expression)
     expression = roots_to_latex(expression).lstrip("= ")
     parse: Any = _import_math_verify().parse
     for text in (f"\\boxed{{{expression}}}", *(() if "\\" in expression else (expression,))):
-        forms: list[Any] = _try(partial(parse, text, parsing_timeout=None), seconds) or []
+        forms: list[Any] = _run_within(partial(parse, text, parsing_timeout=None), seconds) or []
         if any(not isinstance(form, str) for form in forms):
             return forms
     return []
 
 
 def _is_balanced(expression: str) -> bool:
-    """Return whether braces are balanced and not nested too deeply; the parser takes very long on others."""
+    """Return whether braces are balanced and not nested too deeply. Otherwise the parser would take very long."""
     depth = 0
     for character in re.sub(r"\\[{}]", "", expression):
         if character in "({[":

@@ -1,4 +1,4 @@
-"""Read plain numbers: with thousands separators, currencies, units, fractions and powers of ten, and nothing else."""
+"""Read plain numbers, which may have thousands separators, currencies, units, fractions and powers of ten."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bedrock_rft.rewards._runtime.graders.extraction import find_final_answer
 from bedrock_rft.rewards._runtime.graders.latex import TEXT
 
 _MAX_DIGITS = 400
-"""Largest number of digits that are read; more digits are not an answer, and cost time."""
+"""Largest number of digits that are read. A number with more digits is not an answer, and takes long to parse."""
 
 _WINDOW = 4000
 _MAX_SPAN = 600
@@ -95,8 +95,8 @@ def answer_number(text: str) -> Fraction | None:
     r"""Return the number that is the final answer of a text, or None.
 
     The text after a `####`, or inside a box or tags, must be a single number with or without a unit, else the result
-    is None. Without such a marker, or if a whole sentence follows it, the last number or formula counts; a formula
-    gives None.
+    is None. Without such a marker, or if a whole sentence follows the marker, the last number or formula counts; a
+    formula gives None.
     """
     answer = find_final_answer(text[-_WINDOW * 10 :])
     if answer.marked and len(answer) <= _MAX_SPAN:
@@ -113,7 +113,7 @@ def reference_number(value: Any) -> Fraction | None:
     if isinstance(value, int):
         return Fraction(value)
     if isinstance(value, float):
-        # 0.1 means a tenth here, not the nearest binary fraction.
+        # The float 0.1 means a tenth, not the nearest binary fraction.
         return Fraction(repr(value)) if value == value and abs(value) != float("inf") else None  # noqa: PLR0124 - NaN
     return parse_number(find_final_answer(value)) if isinstance(value, str) else None
 
@@ -121,9 +121,10 @@ def reference_number(value: Any) -> Fraction | None:
 def last_number(text: str) -> float | None:
     r"""Return the number that is the final answer of a text, or None.
 
-    It is the number after the last `####`, otherwise the one in the last `\boxed{…}`, otherwise the last number of the
-    text. Thousands separators, currencies, fractions, mixed numbers, powers of ten and units are read. Units and the
-    percent sign are ignored: 20 and 20% are the same. Formulas, such as `2\sqrt{3}` or `x^2`, are not numbers.
+    The final answer is the number after the last `####`, otherwise the number in the last `\boxed{…}`, otherwise the
+    last number of the text. Thousands separators, currencies, fractions, mixed numbers, powers of ten and units are
+    read. Units and the percent sign are ignored: 20 and 20% are the same. Formulas, such as `2\sqrt{3}` or `x^2`, are
+    not numbers.
     """
     number = answer_number(text)
     if number is None:
@@ -239,7 +240,7 @@ def _last_in_sentence(text: str) -> Fraction | None:
 
 
 def _last_number_token(text: str) -> tuple[list[str], int]:
-    """Return the words of the last line that has a number, and the position of the number; -1 if there is none."""
+    """Return the words of the last line with a number, and the position of the number; -1 without a number."""
     last = _DIGIT.search(text[::-1])
     if last is None:
         return [], -1

@@ -1,4 +1,4 @@
-"""Graders that give credit for a part: words or labels in common with the reference, and text without repetition."""
+"""Graders with partial credit: for words or labels in common with the reference, and for text without repetition."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ _LEAD = re.compile(r"^[^:\n]{0,60}:(?=\s)")
 class TokenF1(Leaf):
     """Score the words that the final answer shares with the reference, from 0 to 1, as SQuAD does.
 
-    It is the harmonic mean of precision and recall over words, without case, punctuation and the articles a, an and
-    the. For short answers in free words, such as names and dates. The order of the words does not count, and `not` is
-    one word among others: use `Judge` if the meaning counts. A reference that is a list has all accepted answers.
+    The score is the harmonic mean of precision and recall over words, without case, punctuation and the articles a, an
+    and the. Use it for short answers in free words, such as names and dates. The order of the words does not count, and
+    `not` counts like any other word: use `Judge` if the meaning counts. A reference that is a list has all accepted
+    answers.
 
     ```python
     TokenF1()(Rollout.of("Who?", "It was Ada Lovelace.", reference="Ada Lovelace")).value  # 0.67: 2 of 4, 2 of 2
@@ -39,7 +40,7 @@ class TokenF1(Leaf):
         name: the name in `metrics_list`.
 
     Raises:
-        ValueError: on scoring, if the reference has no words.
+        ValueError: on scoring, the reference has no words.
     """
 
     name: str = "token_f1"
@@ -58,20 +59,20 @@ class TokenF1(Leaf):
 class SetF1(Leaf):
     """Score the labels that the answer shares with the reference, from 0 to 1.
 
-    It is the harmonic mean of precision and recall, so listing all labels does not pay. For sets of codes or labels, in
-    any order and case. The labels of the answer are a JSON array, perhaps in a field of an object, or otherwise the
-    final answer, separated by commas, semicolons, `|`, line breaks or "and".
+    The score is the harmonic mean of precision and recall, so listing all labels does not pay. Use it for sets of codes
+    or labels, in any order and case. The labels of the answer are a JSON array, perhaps in a field of an object, or
+    otherwise the final answer, separated by commas, semicolons, `|`, line breaks or "and".
 
     ```python
     SetF1()(Rollout.of("Codes?", "E11.9, I10", reference=["I10", "E11.9", "Z79.4"])).value  # 0.8: 2 of 2, 2 of 3
     ```
 
     Attributes:
-        labels: the labels that exist. If they are given, an answer with any other label scores 0.
+        labels: the labels that exist. If you pass them, an answer with any other label scores 0.
         name: the name in `metrics_list`.
 
     Raises:
-        ValueError: on scoring, if the reference is neither a list of labels nor text with one.
+        ValueError: on scoring, the reference is neither a list of labels nor text with a label.
     """
 
     labels: Sequence[str] = ()
@@ -111,8 +112,8 @@ class SetF1(Leaf):
 class Repetition(Leaf):
     """Score the share of different sequences of words, from 0 to 1: text without repetition scores 1.
 
-    A penalty for loops, to be added with a small weight or used as a gate. The thoughts of a reasoning model count, as
-    they loop as well. Text shorter than a sequence scores 1: combine it with a grader of the content.
+    Use this grader as a penalty for loops, with a small weight or as a gate. The thoughts of a reasoning model count,
+    because they may loop as well. Text shorter than a sequence scores 1, so add a grader of the content.
 
     ```python
     Repetition(3)(Rollout.of("?", "so it is so it is so it is")).value  # 0.43: 3 of 7

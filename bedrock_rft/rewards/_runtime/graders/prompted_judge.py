@@ -74,7 +74,7 @@ class _PromptedJudge(Judge):
     async def grade(self, rollout: Rollout) -> Score:
         try:
             self._conversation(rollout)
-        except MissingFromSampleError:  # as for templates of other graders; nothing is sent
+        except MissingFromSampleError:  # score 0 without a request, as other graders with templates do
             return Score(0.0)
         return await super().grade(rollout)
 
@@ -88,14 +88,14 @@ class ScoreModel(_PromptedJudge):
     """Score with a number that a model gives: OpenAI's `score_model`, on a model hosted by Bedrock.
 
     The messages are sent as they are, with a line that asks for `{"steps": […], "result": number}`, which OpenAI
-    requests as a response format. The number is limited to the scale. If the response has none, the rollout gets the
-    handler's floor and counts as an error; with OpenAI it scores 0. The answer stands within your own text, so it can
-    address the model: `Judge` delimits it.
+    requests as a response format. The number is limited to the scale. If the response has no number, the rollout gets
+    the handler's floor and counts as an error; with OpenAI it scores 0. The answer is part of your own text, so it can
+    give the model instructions. `Judge` prevents that, because it delimits the answer.
 
     Attributes:
         model: id of a model or an inference profile.
         messages: pairs of a role (`system`, `developer`, `user` or `assistant`) and a template.
-        scale: the lowest and the highest score. Unlike that of `Judge`, the score is not mapped to 0…1.
+        scale: the lowest and the highest score. Unlike in `Judge`, the score is not mapped to 0…1.
         top_p: the share of tokens to sample from, or None.
         name: the name in `metrics_list`.
 
@@ -147,5 +147,5 @@ class LabelModel(_PromptedJudge):
     def _parse_scores(self, response: Mapping[str, Any]) -> dict[str, float]:
         result = self._result(response)
         if result not in self.labels:
-            raise JudgeError(f"{self.model} gave none of the labels")
+            raise JudgeError(f"{self.model} responded with none of the labels")
         return {"score": float(result in self.passing_labels)}

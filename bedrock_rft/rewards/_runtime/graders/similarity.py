@@ -30,7 +30,9 @@ def with_dependencies(*names: str) -> tuple[str, ...]:
             continue
         try:
             needed = requires(name) or []
-        except PackageNotFoundError:  # for another platform or version of Python, unless it was named
+        except (
+            PackageNotFoundError
+        ):  # a dependency of another platform or version of Python, unless the caller named it
             needed = []
             if name not in names:
                 continue

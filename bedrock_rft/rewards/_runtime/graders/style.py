@@ -43,7 +43,7 @@ class Length(Leaf):
     if not TYPE_CHECKING:
 
         def __new__(cls, *_: Any, **named: Any) -> Length:  # noqa: PYI034 - typing has Self from Python 3.11 on
-            """Refuse unknown arguments; the error for one that was renamed after version 0.2 names the new one."""
+            """Raise `TypeError` for unknown arguments. The error names the new name if it was renamed after 0.2."""
             old = next((name for name in named if name not in cls.__annotations__), None)
             if old is not None:
                 hint = f"; it was renamed to {_OLD_NAMES[old]!r}" if old in _OLD_NAMES else ""
@@ -102,7 +102,7 @@ class Format(Leaf):
         if self.boxed:
             checks.append(boxed(answer) not in (None, ""))
         if self.marker:
-            # Counted after the first </think> as well, so that repeating the whole answer does not pay.
+            # Text after the first </think> counts as well, so that repeating the whole answer does not pay.
             after_first = rollout.answer.partition("</think>")[2] or rollout.answer
             checks.append(_count_lines(answer, self.marker) == 1 == _count_lines(after_first, self.marker))
         return sum(checks) / len(checks)

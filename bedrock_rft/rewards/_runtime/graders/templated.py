@@ -52,15 +52,15 @@ class _Templated(Leaf):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class StringCheck(_Templated):
-    """Score 1 if two texts compare as stated, exactly as written: OpenAI's `string_check`.
+    """Score 1 if a comparison of two texts, exactly as written, is true: OpenAI's `string_check`.
 
     Use `Exact` for answers in the many forms that models write.
 
     Attributes:
         input: the text, as a template such as `{{ sample.output_text }}`.
         reference: the text to compare it with, as a template such as `{{ item.reference_answer }}`.
-        operation: `eq` (equal), `ne` (not equal), `like` (`input` contains `reference`) or `ilike` (the same without
-            case).
+        operation: `eq` (equal), `ne` (not equal), `like` (`input` contains `reference`) or `ilike` (as `like`, but
+            without case).
         name: the name in `metrics_list`.
 
     Raises:
@@ -95,8 +95,8 @@ class Similarity(_Templated):
     | `gleu` | nltk: `sentence_gleu` of words that are separated by spaces |
     | `rouge_1` … `rouge_5`, `rouge_l` | rouge-score: the F-measure, without stemming |
 
-    OpenAI states the metrics, but not the settings of its libraries, so scores can differ from OpenAI's in detail. Each
-    library is loaded with the metrics that use it, here and in Lambda.
+    OpenAI documents the metrics, but not the settings of its libraries, so scores can differ a little from OpenAI's.
+    The library of a metric is loaded only if the metric is used, on this machine and in Lambda.
 
     Attributes:
         metric: the metric.
@@ -139,13 +139,13 @@ class Similarity(_Templated):
 class PythonGrader(Leaf):
     """Score with the `grade(sample, item)` function of a Python source: OpenAI's `python`.
 
-    The source runs unchanged, in this process and without OpenAI's limits of time, memory and network: it is your own
-    code. See `openai_inputs` for the arguments. An exception, or a result that is not a number, is an error of the
-    rollout, which then gets the handler's floor.
+    The source runs unchanged, in this process and without OpenAI's limits of time, memory and network, because it is
+    your own code. See `openai_inputs` for the arguments. If the function raises or returns no number, the rollout
+    counts as an error and gets the handler's floor.
 
     Attributes:
         source: the source, which defines `grade` at its top level.
-        packages: the releases that it imports, as `name` or `name==version`, for the Lambda function.
+        packages: the releases that the source imports, as `name` or `name==version`, for the Lambda function.
         name: the name in `metrics_list`.
 
     Raises:

@@ -15,8 +15,8 @@ _STEP = re.compile(r"\.([\w-]+)|\[(\d+)\]|\[(['\"])(.+?)\3\]")
 _PATH = re.compile(rf"(item|sample)((?:{_STEP.pattern.replace(chr(92) + '3', chr(92) + '5')})+)")
 _SAMPLE_NAMES = ("output_text", "output_json", "output_tools", "choices")
 _SERVICE_FIELDS = {
-    "id": "the service replaces it by an id of its own",
-    "metadata": "the service puts the record's own fields there",
+    "id": "the service replaces it with an id of its own",
+    "metadata": "the service uses this name for the other fields of the record",
 }
 
 
@@ -27,14 +27,14 @@ class MissingFromSampleError(LookupError):
 def openai_inputs(rollout: Rollout) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the arguments `sample` and `item` of a `grade(sample, item)` function that was written for OpenAI.
 
-    `sample` has `output_text` (the answer without a reasoning model's thoughts), `output_json` (its value if all of it
-    is JSON, otherwise None), `output_tools` (the tool calls of the last message, otherwise an empty list) and `choices`
-    (one, with that message). `item` has the fields of the record: `reference_answer`, the `messages` of the prompt, and
-    the others. `id` and `metadata` are missing, because the service uses these names itself.
+    `sample` has `output_text` (the answer without a reasoning model's thoughts), `output_json` (the value of the answer
+    if the whole answer is JSON, otherwise None), `output_tools` (the tool calls of the last message, otherwise an empty
+    list) and `choices` (one choice, with the last message). `item` has the fields of the record: `reference_answer`,
+    the `messages` of the prompt, and all others. `id` and `metadata` are missing, because the service uses these names.
 
     Source:
-        OpenAI's guide "Graders". There, `output_json` is filled only if the sample has a `response_format`; here, if
-        the answer is JSON, as OpenAI's operation that runs a grader does.
+        OpenAI's guide "Graders". In the guide, `output_json` is filled only if the sample has a `response_format`. This
+        function fills it if the answer is JSON, as OpenAI's operation that runs a grader does.
     """
     answer = rollout.answer
     text = strip_thoughts(answer)
@@ -56,18 +56,18 @@ def openai_inputs(rollout: Rollout) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def validate_template(template: str) -> None:
-    """Raise `ValueError` if a template has a variable that does not exist here."""
+    """Raise `ValueError` if a template has a variable that is not available in this package."""
     for slot in _SLOT.findall(template):
         steps = list(_steps(slot))
         if steps[0] == "sample" and steps[1] not in _SAMPLE_NAMES:
-            raise ValueError(f"{{{{ {slot} }}}} is not available here; sample has {', '.join(_SAMPLE_NAMES)}")
+            raise ValueError(f"{{{{ {slot} }}}} is not available; sample has {', '.join(_SAMPLE_NAMES)}")
         if steps[0] == "item" and steps[1] in _SERVICE_FIELDS:
             reason = _SERVICE_FIELDS[str(steps[1])]
-            raise ValueError(f"{{{{ {slot} }}}} is not available here: {reason}; rename the field in the dataset")
+            raise ValueError(f"{{{{ {slot} }}}} is not available: {reason}; rename the field in the dataset")
 
 
 def render(template: str, sample: Mapping[str, Any], item: Mapping[str, Any]) -> str:
-    """Fill in a template, with other values than text as JSON.
+    """Fill in a template. Values that are not text are written as JSON.
 
     Raises `MissingFromSampleError` if the answer lacks a variable, and `ValueError` if the record does.
     """

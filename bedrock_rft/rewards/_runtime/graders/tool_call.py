@@ -34,12 +34,12 @@ class ToolCall(Leaf):
 
     Attributes:
         partial: give partial credit. A call with the right name scores the share of the name and the arguments that are
-            right; the total is divided by the number of calls in the reference or the answer, whichever has more.
+            right; the total is divided by the number of calls in the reference or the answer, whichever is larger.
         ordered: the calls must have the order of the reference.
         name: the name in `metrics_list`.
 
     Raises:
-        ValueError: on scoring, if the reference has no calls.
+        ValueError: on scoring, the reference has no calls.
     """
 
     partial: bool = False
@@ -52,7 +52,9 @@ class ToolCall(Leaf):
             reference = find_json(reference)
         wanted = [call for call in _calls(reference) if call is not None]
         if not wanted or len(wanted) < len(list(_calls(reference))):
-            raise ValueError("the reference must be a tool call, {'name': …, 'arguments': {…}}, or a list of them")
+            raise ValueError(
+                "the reference must be a tool call, {'name': …, 'arguments': {…}}, or a list of such calls"
+            )
         answered = _answer_calls(rollout)
         found = [call for call in answered[:_MAX_CALLS] if call is not None]
         total = sum(self._credits(wanted, found)) / max(len(wanted), len(answered))
@@ -77,7 +79,7 @@ _Call = tuple[str, Mapping[str, Any]]
 
 
 def _credit(wanted: _Call, found: _Call) -> float:
-    """Return the share of the name and the arguments that are right; 0 with another name."""
+    """Return the share of the name and the arguments that are right; 0 if the name is wrong."""
     if wanted[0] != found[0]:
         return 0.0
     present = {name: value for name, value in wanted[1].items() if value is not None or name in found[1]}
@@ -96,7 +98,7 @@ def _answer_calls(rollout: Rollout) -> list[_Call | None]:
 
 
 def _calls(value: Any) -> Iterator[_Call | None]:
-    """Yield the calls in a value: one, or a list; None for anything else in a list."""
+    """Yield the calls in a value, which is one call or a list. Yield None for anything else in a list."""
     if isinstance(value, list):
         for one in cast("Sequence[Any]", value):
             yield from _calls(one)

@@ -1,6 +1,6 @@
-"""Guards of `PassesTests` against answers that cheat: they undo patches and find objects that pass any comparison.
+"""Guards of `PassesTests` against answers that cheat: undo patches, and find objects that pass any comparison.
 
-They run in the process of `unit_test_runner.py`, so this file imports few modules.
+The guards run in the process of `unit_test_runner.py`, so this file imports few modules.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MAX_ITEMS = 1000
 _HEAP_TYPE = 1 << 9  # a flag of classes that Python code defines
 _ASSERTION = re.compile(r"(?:_?assert|fail|raises)", re.IGNORECASE)
 _PROBES: tuple[Any, ...] = (object(), 0.7310585786, -918273645, "\u2603 probe", (b"probe",), [object()], {"probe": 0})
-"""Values of several types. Only an object that is equal to everything is equal to one of them."""
+"""Values of several types. No other object is equal to one of them, except an object that is equal to everything."""
 
 
 class Originals:
@@ -40,7 +40,7 @@ class Originals:
         self._classes = [(one, dict(vars(one))) for one in own]
 
     def restore(self) -> None:
-        """Undo what code has changed. Builtins come first, because the rest of this method uses them."""
+        """Undo the changes of the executed code. Restore builtins first, because the rest of this method uses them."""
         for space, names in self._names:
             for name in names:
                 if name not in space or space[name] is not names[name]:
@@ -69,13 +69,13 @@ class Instrument(ast.NodeTransformer):
 
     def visit_Compare(self, node: ast.Compare) -> ast.AST:
         self.generic_visit(node)
-        node.left, node.comparators = _checked(node.left), [*map(_checked, node.comparators)]
+        node.left, node.comparators = _add_check(node.left), [*map(_add_check, node.comparators)]
         return node
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
         self.generic_visit(node)
         if isinstance(node.op, ast.Sub):
-            node.left, node.right = _checked(node.left), _checked(node.right)
+            node.left, node.right = _add_check(node.left), _add_check(node.right)
         return node
 
     def visit(self, node: ast.AST) -> Any:
@@ -102,7 +102,7 @@ class Instrument(ast.NodeTransformer):
         return any(map(_ASSERTION.match, names))
 
 
-def _checked(node: ast.expr) -> ast.expr:
+def _add_check(node: ast.expr) -> ast.expr:
     return node if isinstance(node, ast.Constant) else ast.Call(ast.Name("__honest__", ast.Load()), [node], [])
 
 
@@ -147,7 +147,7 @@ _CHECKS: tuple[Callable[[Any], Any], ...] = (
     lambda value: _is_constant(value - 918273645, value - 645.25),
     lambda value: _is_constant(918273645 - value, 645.25 - value),
 )
-"""Whether an object is equal to anything, less or greater than anything, contains anything, or is near anything."""
+"""Checks of an object: is it equal to anything, less or greater than anything, near anything, or contains anything?"""
 
 
 def guard_assertions(test_case: Any) -> None:

@@ -37,7 +37,11 @@ class _Pytest(types.ModuleType):
     def __init__(self) -> None:
         super().__init__("pytest")
         self.mark = types.SimpleNamespace(
-            parametrize=_parametrize, skip=_unchanged, timeout=_unchanged, asyncio=_unchanged, slow=_unchanged
+            parametrize=_parametrize,
+            skip=_keep_function,
+            timeout=_keep_function,
+            asyncio=_keep_function,
+            slow=_keep_function,
         )
         self.raises, self.fail, self.approx = _raises, _fail, _Approx
 
@@ -90,7 +94,7 @@ class _Approx:
         return bool(expected == found or abs(expected - found) <= max(self._absolute, self._relative * abs(expected)))
 
 
-def _unchanged(*args: Any, **_: Any) -> Any:
+def _keep_function(*args: Any, **_: Any) -> Any:
     def same(function: Any) -> Any:
         return function
 
@@ -115,7 +119,7 @@ class _Runner:
         self._defined: set[str] = set()
         self._unittest: Any = None
         tests = [test.get("code", "") for test in task["tests"]]
-        # Modules are loaded before the code can change them; the slow ones only for tests that can use them.
+        # Load modules before the code can change them. Load slow modules only for tests that can use them.
         if any(name in text for text in (task["setup"], task["code"], *tests) for name in ("unittest", "pytest")):
             import unittest
 
@@ -123,7 +127,7 @@ class _Runner:
             guards.guard_assertions(self._unittest.TestCase)
         sys.modules["pytest"] = _Pytest()
         used = {"inspect"} if any("test" in code.lower() for code in tests) else set[str]()
-        for name in {"math", *used, *_imported(tests)}:
+        for name in {"math", *used, *_imported_modules(tests)}:
             with contextlib.suppress(Exception):
                 __import__(name)
         del sys.modules["__main__"]
@@ -153,7 +157,7 @@ class _Runner:
         finally:
             self.restore()
         if not self._assertions:
-            raise _UnusableTestError(f"it asserts nothing when it is run: {test['code'].strip()[:80]!r}")
+            raise _UnusableTestError(f"the test asserts nothing when it is run: {test['code'].strip()[:80]!r}")
         return True
 
     def _load(self) -> dict[str, Any]:
@@ -173,10 +177,10 @@ class _Runner:
         tree = ast.parse(code)
         space.update({f"__builtin_{name}__": value for name, value in vars(builtins).items()})
         space.update(__count_assertion__=self._count, __honest__=guards.honest, __builtins__=vars(builtins))
-        tree = ast.fix_missing_locations(guards.Instrument(self._shadowed(tree)).visit(tree))
+        tree = ast.fix_missing_locations(guards.Instrument(self._shadowed_builtins(tree)).visit(tree))
         exec(compile(tree, "tests.py", "exec"), space)  # noqa: S102 - the purpose of this script
         defined = {name: value for name, value in space.items() if name not in before or before[name] is not value}
-        called = _called(tree)
+        called = _called_functions(tree)
         for name, value in defined.items():
             if self._unittest and isinstance(value, type) and issubclass(value, self._unittest.TestCase):
                 result = self._unittest.TestResult()
@@ -197,7 +201,7 @@ class _Runner:
             elif isinstance(value, types.FunctionType) and name == "check" and name not in called:
                 value(self._candidate(before))
 
-    def _shadowed(self, tree: ast.Module) -> set[str]:
+    def _shadowed_builtins(self, tree: ast.Module) -> set[str]:
         """Return the builtins that the test uses and the code replaces, unless one of them is under test."""
         names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
         used = {name.id for name in names if isinstance(name.ctx, ast.Load)} & self._defined
@@ -254,7 +258,7 @@ def _lines(text: str) -> list[str]:
     return [line.rstrip() for line in text.strip().splitlines()]
 
 
-def _imported(codes: Iterable[str]) -> Iterator[str]:
+def _imported_modules(codes: Iterable[str]) -> Iterator[str]:
     """Return the names of the modules that tests import."""
     for node in (node for code in codes for node in ast.walk(ast.parse(code))):
         if isinstance(node, ast.Import):
@@ -263,7 +267,7 @@ def _imported(codes: Iterable[str]) -> Iterator[str]:
             yield node.module
 
 
-def _called(tree: ast.Module) -> set[str]:
+def _called_functions(tree: ast.Module) -> set[str]:
     """Return the names of the functions that the top level of a test calls."""
     statements = [node for node in tree.body if not isinstance(node, guards.DEFINITIONS)]
     calls = [inner.func for node in statements for inner in ast.walk(node) if isinstance(inner, ast.Call)]
@@ -293,7 +297,7 @@ def _call_test(function: Any) -> None:
 
 
 def _execute(code: str, space: dict[str, Any], file: str) -> None:
-    """Execute code statement by statement. One that fails, such as an example, does not stop the rest."""
+    """Execute code statement by statement. A statement that fails, such as an example, does not stop the rest."""
     tree = ast.parse(code)
     flags = 0
     for node in tree.body:
@@ -329,7 +333,7 @@ def _apply_limits(limits: dict[str, int]) -> None:
 
 
 def main(task: dict[str, Any]) -> None:
-    """Run a task, write the token, the number of tests that pass and the fault of a test, and end the process."""
+    """Run a task, write the token, the number of passing tests and why a test is unusable, and end the process."""
     report = os.dup(1)
     _silence()
     _apply_limits(task["limits"])

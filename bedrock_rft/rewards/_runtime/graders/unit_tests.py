@@ -50,28 +50,28 @@ _OUTPUT_KEYS = ("output", "stdout", "outputs", "expected_output")
 class PassesTests(Leaf):
     """Score the share of tests that the answer's Python code passes.
 
-    The tests are the reference. Each of these is one test, and a list of them (also as JSON text) has several:
+    The tests are the reference. A test has one of these forms, and a list of tests may also be JSON text:
 
     - Python text with assertions, `test_*` functions, pytest or unittest classes, or HumanEval's `check(candidate)`,
       which is called with the function that the field `entry_point` names, otherwise with the answer's last function.
       pytest itself is replaced by a small module with `raises`, `approx` and `mark.parametrize`.
-    - `{"input": …, "output": …}`: text for stdin and the expected stdout. `{"inputs": […], "outputs": […]}` has
-      several; with `fn_name`, the inputs are arguments and the outputs return values of that function.
+    - `{"input": …, "output": …}`: text for stdin and the expected stdout. `{"inputs": […], "outputs": […]}` has several
+      tests; with `fn_name`, the inputs are arguments and the outputs return values of that function.
 
     The code is taken from the answer's fenced Python blocks: those that define the names that the tests use. Without
-    fences it is the content of `<answer>…</answer>`, or the whole answer. Top-level statements that fail, such as a
-    demonstration that reads stdin or ends the program, do not stop the rest. `__name__` is not `"__main__"`, except
-    for tests with stdin.
+    fences, the code is the content of `<answer>…</answer>`, or the whole answer. Top-level statements that fail, such
+    as a demonstration that reads stdin or ends the program, do not stop the rest. `__name__` is not `"__main__"`,
+    except for tests with stdin.
 
     Everything runs in a process with an empty environment and a temporary folder, with limits on time, memory and file
     size, and without child processes, if the system supports that (not on Windows). The standard library and the
-    packages installed next to this one are available: in Lambda, those given as `requirements` to `package`.
+    packages installed next to this package are available: in Lambda, the `requirements` of `package`.
 
     The tests run in the same process as the answer, so a determined answer can cheat, for example from a thread,
     through the frames of its callers, or with objects that behave differently when they are tried. These cheats fail:
     patches of loaded modules, of builtins, of unittest and pytest and of modules that the tests import; builtins that
-    the answer defines; objects that are equal to, near, below or above anything, or contain anything. If such answers
-    are to be expected, look at the best-scored ones of a run.
+    the answer defines; objects that are equal to, near, below or above anything, or contain anything. If you expect
+    answers that cheat, look at the best-scored answers of a run.
 
     Attributes:
         tests: the record field with the tests, or None for the reference.
@@ -82,7 +82,7 @@ class PassesTests(Leaf):
         name: the name in `metrics_list`.
 
     Raises:
-        ValueError: on scoring, if there are no tests, or a test that passes asserts nothing.
+        ValueError: on scoring, there are no tests, or a test that passes asserts nothing.
     """
 
     tests: str | None = None
@@ -166,7 +166,7 @@ def _parse_code(code: str) -> ast.Module | None:
 
 
 def _names(code: str) -> tuple[set[str], set[str]]:
-    """Return the names that the top level of code defines, other than by importing, and those that it needs."""
+    """Return the names that the top level of code defines (without imports), and the names that the code needs."""
     tree = _parse_code(code) or ast.Module([], [])
     definitions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     defined = {node.name for node in tree.body if isinstance(node, definitions)}
@@ -209,8 +209,8 @@ def _parse_test(item: Any) -> list[dict[str, Any]]:
         if isinstance(given, str) and isinstance(expected, str):
             return [{"stdin": given, "stdout": expected}]
     raise ValueError(
-        "the tests are text with assertions, pairs of input and output, or a list of them; "
-        f"one of them is {type(cast('object', item)).__name__} in another form, or empty"
+        "tests must be text with assertions, pairs of input and output, or a list of these; "
+        f"one test is {type(cast('object', item)).__name__} in another form, or empty"
     )
 
 
@@ -233,11 +233,11 @@ def _compile_runner() -> tuple[types.CodeType, ...]:
 
 
 def _run_process(task: dict[str, Any], folder: str, seconds: float) -> bytes:
-    """Run the runner in a new process and return its output."""
+    """Start `unit_test_runner.py` in a new process and return its output."""
     posix = os.name == "posix"
     threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     environment = {"PATH": os.defpath, "HOME": folder, "TMPDIR": folder, "PYTHONDONTWRITEBYTECODE": "1", **threads}
-    if not posix:  # Windows cannot start a process without these
+    if not posix:  # Windows cannot start a process without these variables
         environment = {name: os.environ[name] for name in ("SYSTEMROOT", "TEMP", "PATH") if name in os.environ}
     with subprocess.Popen(  # noqa: S603 - running the answer is the purpose of this grader
         [sys.executable, "-I", "-S", "-X", "utf8", "-c", _START],
