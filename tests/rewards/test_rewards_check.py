@@ -606,7 +606,7 @@ def test_scores_are_judged_by_the_range_of_the_reward() -> None:
     high = check(scored(lambda entry: 97 + 3 * score(entry)), records(), reward_range=(0, 100))
     assert "wrong_passes" in {one.code for one in high.errors}
     (outside,) = check(percent, records(), reward_range=(0, 10)).findings
-    assert (outside.code, outside.reason) == ("out_of_range", "reward_range= says 0 to 10")
+    assert (outside.code, outside.reason) == ("out_of_range", "reward_range= is 0 to 10")
     with pytest.raises(ConfigurationError, match="reward_range is"):
         check(percent, records(), reward_range=(1, 0))
 
