@@ -19,7 +19,7 @@ from typing import Any, Literal
 import word_problems
 from reward import lambda_handler, text_of
 
-from bedrock_rft import BedrockRFTError, Client, Job, JobFailedError, TrainingMetrics
+from bedrock_rft import BedrockRFTError, Client, DatasetError, Job, JobFailedError, TrainingMetrics
 from bedrock_rft.errors import MissingExtraError
 from bedrock_rft.local import LocalService
 
@@ -65,6 +65,11 @@ def main() -> int:
         problem = error.job.error
         print(f"\nThe job failed: {problem.code if problem else 'unknown'}")
         say(f"{problem.message if problem else error}")
+        return 1
+    except DatasetError as error:
+        for found in error.problems[:20] or (error,):
+            say(f"error: {found}")
+        say(f"Nothing was uploaded. Correct {data}, and run the command again.")
         return 1
     except BedrockRFTError as error:
         say(f"error: {error}")

@@ -43,6 +43,12 @@ class Config:
     max_retries: int = 2
     ca_bundle: str | None = None
 
+    @property
+    def endpoint_setting(self) -> str:
+        """The setting that the base URL came from: an environment variable, or base_url."""
+        source = self.identity.base_url_source
+        return source if source.isupper() else "base_url"
+
     def forget(self) -> None:
         """Drop the key and the credentials."""
         if self.key is not None:

@@ -126,7 +126,7 @@ def catch_failures(arguments: Sequence[str]) -> Generator[Outcome]:
 
 def print_failure(error: BaseException, *, as_json: bool, context: click.Context | None = None) -> None:
     """Print an error of the SDK in the terms of the command line."""
-    text = for_shell(str(getattr(error, "message", None) or error), context)
+    text = for_shell(str(getattr(error, "message", None) or _describe_os_error(error) or error), context)
     request_id = getattr(error, "request_id", None)
     if as_json:
         code = getattr(error, "code", None) or getattr(getattr(error, "error", None), "code", None)
@@ -139,6 +139,13 @@ def print_failure(error: BaseException, *, as_json: bool, context: click.Context
     _print_wrapped(f"error: {text}")
     if (report := getattr(error, "report", None)) is not None:
         print_error(for_shell(str(report), context))
+
+
+def _describe_os_error(error: BaseException) -> str:
+    """Return the path and the reason of an operating system's error, without its number."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return ""
+    return f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
 
 
 def _handle(outcome: Outcome, error: Exception) -> int:

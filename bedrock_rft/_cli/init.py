@@ -150,6 +150,9 @@ def write_new(files: Mapping[Path, str]) -> list[str]:
     if existing:
         exist = "exists" if len(existing) == 1 else "exist"
         raise click.UsageError(f"{', '.join(existing)} {exist} already. Nothing was written. Choose another path.")
+    blocked = next((one for path in files for one in path.parents if one.exists() and not one.is_dir()), None)
+    if blocked is not None:
+        raise click.UsageError(f"{blocked} is a file, not a folder. Nothing was written. Choose another path.")
     for path, text in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8", newline="\n")

@@ -18,7 +18,7 @@ _TIMEOUT = 600.0  # seconds; a reasoning model may think for minutes
 _COLUMNS: Columns = {
     "id": lambda model: model.id,
     "owner": lambda model: model.owned_by,
-    "created": lambda model: date(model.created),
+    "created": lambda model: date(model.created or None),  # 0 is not a time
 }
 
 models = Group("models", help="List models, and ask a model a question.")

@@ -81,7 +81,7 @@ def _share_option(name: str, about: str) -> Callable[[F], F]:
 
 
 @reward.command("new", shape='{"files"}')
-@click.argument("path", metavar="FILE.py", default="reward.py")
+@click.argument("path", metavar="[FILE.py]", default="reward.py")
 def new(path: str) -> None:
     """Write a reward file with one function, and a test of it.
 
@@ -229,6 +229,7 @@ def package(source: str, out: str, **given: Any) -> None:
         "models": list(made.models),
     }
     show(found, text=str(made), ids=[out])
+    note(f"The zip was written to {out}.")
 
 
 @reward.command("plan", shape=_PLAN)

@@ -60,7 +60,7 @@ def _describe(error: BaseException, request: Request, config: Config, outer_erro
             sent=False,
         )
     proxy = None if sent else find_proxy(config.base_url)
-    peer, advice = endpoint, "Check base_url, the region and any proxy."
+    peer, advice = endpoint, f"Check {config.endpoint_setting}, the region and any proxy."
     if proxy is not None:
         peer = f"the proxy {proxy.address} ({proxy.source})"
         advice = f"Check {proxy.source}, or add {host} to NO_PROXY."

@@ -89,7 +89,7 @@ def map_status_error(response: Response, request: Request, config: Config) -> AP
         return RedirectRefusedError(
             f"{request.summary}: HTTP {response.status} redirects to {sanitize_line(_redirect_host(response), 100)}. "
             "The redirect was not followed, because credentials and data are sent to "
-            f"{urlsplit(config.base_url).netloc} only. Check base_url and any proxy.",
+            f"{urlsplit(config.base_url).netloc} only. Check {config.endpoint_setting} and any proxy.",
             status=response.status,
             request_id=response.request_id,
         )

@@ -9,6 +9,7 @@ import os
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 import pytest
@@ -244,6 +245,58 @@ def test_the_region_of_a_policy_comes_from_the_environment(monkeypatch: pytest.M
     of_reward = command("policy", "caller", "--reward", ARN).out
     assert ":us-west-2:" in of_reward
     assert ":eu-west-1:" not in of_reward, "the region of the reward is that of its jobs"
+
+
+def test_errors_of_the_operating_system_are_in_words(service: LocalService) -> None:
+    made = command("init", "train.jsonl")
+    assert (made.code, made.out) == (2, "")
+    assert "train.jsonl is a file, not a folder. Nothing was written." in " ".join(made.err.split())
+    port = urlsplit(service.base_url).port
+    taken = command("local", "serve", "--port", port)
+    assert taken.code == 2
+    assert "Errno" not in taken.err
+    assert "cannot be used: " in taken.err
+
+
+def test_a_model_without_a_time_has_no_date(service: LocalService) -> None:
+    assert service.region
+    listed = command("models", "list", "-o", "csv")
+    assert listed.out.splitlines()[1].endswith(",")
+    assert "1970" not in listed.out
+
+
+def test_the_place_of_a_package_is_printed(service: LocalService) -> None:
+    assert service.region
+    Path("zipped.py").write_text("def lambda_handler(event, context):\n    return []\n")
+    assert command("reward", "package", "zipped.py", "--out", "mine.zip").err == "The zip was written to mine.zip.\n"
+
+
+def test_a_missing_key_is_advised_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("OPENAI_API_KEY", "AWS_BEARER_TOKEN_BEDROCK"):
+        monkeypatch.delenv(variable, raising=False)
+    assert " ".join(command("--auth", "api_key", "whoami").err.split()).endswith(" Set AWS_BEARER_TOKEN_BEDROCK.")
+
+
+def test_a_lost_endpoint_is_named_by_its_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_REGION", "us-west-2")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAFAKEFAKEFAKEFAKE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "fake-secret-0123456789")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK_MANTLE", "http://127.0.0.1:9/v1")
+    problem = command("doctor", "-o", "json").json["findings"][0]
+    assert problem["reason"].endswith("127.0.0.1:9 refused the connection.")
+    assert problem["remedy"].startswith("Check AWS_ENDPOINT_URL_BEDROCK_MANTLE, and whether")
+    given = command("doctor", "--base-url", "http://127.0.0.1:9/v1", "-o", "json").json["findings"][0]
+    assert given["remedy"].startswith("Check --base-url, and whether")
+
+
+def test_the_doctor_says_once_why_there_are_no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    lines = ("[profile s]", "sso_start_url = https://x.awsapps.com/start", "sso_region = us-west-2",
+             "sso_account_id = 123456789012", "sso_role_name = r", "region = us-west-2")  # fmt: skip
+    (tmp_path / "aws").write_text("\n".join(lines))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "aws"))
+    for variable in ("AWS_ENDPOINT_URL_BEDROCK_MANTLE", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(variable, raising=False)
+    assert command("doctor", "--profile", "s").out.count("SSOTokenLoadError") == 1
 
 
 def test_a_check_with_errors_exits_with_3(service: LocalService) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from urllib.parse import urlsplit
@@ -82,8 +83,8 @@ def check_region(config: Config) -> Finding:
 
 _MAX_SKEW = 60.0  # seconds
 _REMEDIES = {
-    "dns": "Check base_url, the region and this machine's DNS; a PrivateLink endpoint needs private DNS.",
-    "refused": "Check base_url, and whether the service or a proxy listens there.",
+    "dns": "Check {setting}, the region and this machine's DNS; a PrivateLink endpoint needs private DNS.",
+    "refused": "Check {setting}, and whether the service or a proxy listens there.",
     "tls": "Check whether a proxy or firewall intercepts the connection.",
     "timeout": "Check firewalls, and whether this network needs a proxy: HTTPS_PROXY.",
 }
@@ -95,7 +96,7 @@ def _connection_remedy(error: APIConnectionError, config: Config) -> str:
         if "expired" in text or "not yet valid" in text:
             return "Renew the certificate of the server, or correct this machine's clock (NTP)."
         if "mismatch" in text or "not valid for" in text:
-            return "Correct base_url, or get a certificate for its host."
+            return f"Correct {config.endpoint_setting}, or get a certificate for its host."
         if "rfc 5280" in text:
             return ""  # the message names the ways out
         return "Trust the authority that signed it: ca_bundle='authorities.pem', or AWS_CA_BUNDLE."
@@ -103,7 +104,7 @@ def _connection_remedy(error: APIConnectionError, config: Config) -> str:
     if proxy is not None and error.reason != "tls":
         host = urlsplit(config.base_url).hostname
         return f"Correct or unset {proxy.source}, or add {host} to NO_PROXY, as for a PrivateLink endpoint."
-    return _REMEDIES.get(error.reason, "")
+    return _REMEDIES.get(error.reason, "").format(setting=config.endpoint_setting)
 
 
 async def check_endpoint(transport: Transport, config: Config, models: tuple[str, ...]) -> list[Finding]:
@@ -114,7 +115,10 @@ async def check_endpoint(transport: Transport, config: Config, models: tuple[str
         response = await transport.send(request)
     except APIConnectionError as error:
         summary = f"{config.base_url} does not respond"
-        return [Finding("error", "endpoint", summary, error.message, _connection_remedy(error, config))]
+        remedy = _connection_remedy(error, config)
+        # The remedy is more precise than the advice at the end of the message.
+        reason = re.sub(r" Check [^.]* any proxy\.$", "", error.message) if remedy else error.message
+        return [Finding("error", "endpoint", summary, reason, remedy)]
     except BedrockRFTError as error:
         return [Finding("error", "endpoint", "The request could not be sent", error.message)]
     clock = check_clock(response.headers, before, datetime.now(timezone.utc))

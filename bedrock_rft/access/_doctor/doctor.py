@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
 from typing import Any, Protocol, TypedDict, overload
@@ -186,6 +186,13 @@ class _Examination:
         if self.reward:
             offline += function_checks.check_arn(self.reward, self.config.region)
         aws.close()
+        reasons = {one.reason.rstrip(".") for one in findings if one.code == "endpoint"}
+        findings = [  # say once why the credentials cannot be resolved
+            replace(one, reason="no request to AWS was possible")
+            if one.code == "who" and one.reason.rstrip(".") in reasons
+            else one
+            for one in findings
+        ]
         return Report(
             f"Access to {urlsplit(self.config.base_url).hostname or self.config.base_url}",
             (*offline, *findings),

@@ -185,5 +185,6 @@ def _listen(port: int) -> socket.socket:
         listener.listen()
     except (OSError, OverflowError) as error:
         listener.close()
-        raise ConfigurationError(f"port={port} cannot be used: {error}. Choose another port, or 0.") from error
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigurationError(f"port={port} cannot be used: {reason}. Choose another port, or 0.") from error
     return listener
