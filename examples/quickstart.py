@@ -67,8 +67,9 @@ def main() -> int:
         say(f"{problem.message if problem else error}")
         return 1
     except DatasetError as error:
-        for found in error.problems[:20] or (error,):
-            say(f"error: {found}")
+        say(f"error: {str(error).splitlines()[0]}")  # the further lines are about Python
+        for found in error.problems[:20] if len(error.problems) > 1 else ():
+            say(f"- {found}")
         say(f"Nothing was uploaded. Correct {data}, and run the command again.")
         return 1
     except BedrockRFTError as error:

@@ -178,6 +178,12 @@ def test_quickstart_reports_an_invalid_file_before_sending_it(tmp_path: Path) ->
     done = run("quickstart.py", "--data", few, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (1, "")
     assert "error: few.jsonl: 3 records, at least 100 are needed to train." in done.stdout
+    few.write_text("x\ny\n" + few.read_text() * 40)
+    done = run("quickstart.py", "--data", few, cwd=tmp_path)
+    assert "error: few.jsonl has " in done.stdout
+    assert "- Line 1, " in done.stdout
+    assert "validate=False" not in done.stdout
+    assert "Nothing was uploaded." in done.stdout
 
 
 def test_quickstart_reports_a_missing_file(tmp_path: Path) -> None:
