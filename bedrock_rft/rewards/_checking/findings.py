@@ -241,7 +241,7 @@ def tie_findings(
         listed = ", ".join([rows[place] for place in tied[:_MAX_LISTED]] + ["…"] * (len(tied) > _MAX_LISTED))
         summary = f"For {len(tied)} of {len(pairs)} records, the right answer scores no higher than a wrong answer"
         mean = fmean(good for _, good, _ in pairs)
-        reason = f"these records teach nothing ({listed}; right answers score {mean:.3f} on average)"
+        reason = f"a run cannot learn the right answer there ({listed}; right answers score {mean:.3f} on average)"
         remedy = "Check the reference answers of these records"
         yield Finding("warning", "some_not_told_apart", summary, reason, remedy)
 
@@ -260,7 +260,7 @@ def top_findings(
     summary = f"Right answers score at most {right.greatest:.3f} of {high:g}"
     if name:
         reason = f"the score of '{name}' is the mean of its parts, and their sum is {total:.3g}"
-        remedy = "Return Score(sum(parts.values()), parts), or give each part the full scale"
+        remedy = "Give each part the full scale, and its weight to the argument weights of @reward"
     elif right.greatest <= low + share * (high - low) and (key.form is None or key.is_object):
         reason = "a perfect answer should get the full score; " + (
             "these are the answers of gold=" if key.form is None else f"these are the references, {key.form.name}"
