@@ -120,7 +120,7 @@ def _create(client: Client, given: JobSettings, gold: str | None, *, new: bool) 
         if not (given.name or new):
             existing = client.jobs.find(name)
             if existing is not None:
-                note(f"The job was created earlier. --new creates another job with the same content ({name}).")
+                note(f"Job {existing.id} was created earlier. --new creates another job with the same content.")
                 if existing.status in {"failed", "cancelled"}:
                     warn(f"Job {existing.id} is {existing.status}. Pass --new to train again.")
                 return existing
@@ -157,7 +157,7 @@ def _create_named(client: Client, given: JobSettings, gold: str | None, source: 
     files = {"training_file": _upload(client, training)}
     if given.validation_file is not None:
         files["validation_file"] = _upload(client, given.validation_file, min_records=1)
-    on_interrupt(lambda: print_error(f"Stopped. The job may exist. Search with: {PROGRAM} jobs find {name}"))
+    on_interrupt(lambda: print_error(f"Stopped. The job may exist. Search with:\n  {PROGRAM} jobs find {name}"))
     return client.jobs.create(
         str(given.model),
         reward=source,

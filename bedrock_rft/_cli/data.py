@@ -10,6 +10,7 @@ import click
 
 from bedrock_rft._cli.command import Group
 from bedrock_rft._cli.output import finish_report, note, show, show_one
+from bedrock_rft._cli.wording import for_shell
 
 _REPORT = "bedrock_rft.datasets.Report"
 _FORMATS = ("openai-rft", "sft", "completion", "nova", "sagemaker", "sharegpt", "alpaca")
@@ -69,7 +70,7 @@ def split(path: str, share: float, seed: int, train: str | None, validation: str
     lines = [f"{files[side]}: {counts[side]:,} records" for side in files]
     for side, report in (("train", made.train_report), ("validation", made.validation_report)):
         for problem in report.problems:
-            note(f"{side}: {problem}")
+            note(f"{side}: {for_shell(str(problem))}")
     show({**files, "records": counts}, text="\n".join(lines), ids=list(files.values()))
 
 

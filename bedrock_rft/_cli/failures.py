@@ -72,7 +72,15 @@ def finish(code: int) -> None:
 
 def warn(text: str) -> None:
     """Print a warning to standard error."""
-    _print_wrapped(f"warning: {for_shell(text)}")
+    print_wrapped(f"warning: {for_shell(text)}")
+
+
+def print_wrapped(text: str) -> None:
+    """Print text to standard error in lines of at most 80 columns. Long words, such as paths, are not broken."""
+    for line in text.splitlines() or [""]:
+        indent = " " * (len(line) - len(line.lstrip()) + 2)
+        wrapped = textwrap.wrap(line, _WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+        print_error("\n".join(wrapped))
 
 
 def on_interrupt(action: Callable[[], None]) -> None:
@@ -136,7 +144,7 @@ def print_failure(error: BaseException, *, as_json: bool, context: click.Context
         return
     if request_id and request_id not in text:
         text += f" (request {sanitize_line(request_id, 100)})"
-    _print_wrapped(f"error: {text}")
+    print_wrapped(f"error: {text}")
     if (report := getattr(error, "report", None)) is not None:
         print_error(for_shell(str(report), context))
 
@@ -177,20 +185,13 @@ def _print_usage_error(outcome: Outcome, error: click.ClickException) -> None:
     if outcome.as_json:
         _print_json(type(error).__name__, "usage", text, remedy, None)
         return
-    _print_wrapped(f"error: {sanitize_line(text)}")
+    print_wrapped(f"error: {sanitize_line(text)}")
     print_error(remedy)
 
 
 def _print_json(kind: str, code: object, message: str, remedy: str | None, request_id: object) -> None:
     fields = {"type": kind, "code": code, "message": message, "remedy": remedy, "request_id": request_id}
     print_error(json.dumps({"error": fields}, indent=2, default=str))
-
-
-def _print_wrapped(text: str) -> None:
-    for line in text.splitlines() or [""]:
-        indent = " " * (len(line) - len(line.lstrip()) + 2)
-        wrapped = textwrap.wrap(line, _WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
-        print_error("\n".join(wrapped))
 
 
 def _requested_format(arguments: Sequence[str]) -> str | None:
@@ -208,7 +209,7 @@ class _LogHandler(logging.Handler):
         if record.levelno >= logging.WARNING and str(record.msg).startswith(_REPEATED):
             return
         level = "warning" if record.levelno >= logging.WARNING else record.levelname.lower()
-        _print_wrapped(f"{level}: {for_shell(record.getMessage())}")
+        print_wrapped(f"{level}: {for_shell(record.getMessage())}")
 
 
 @contextlib.contextmanager

@@ -287,7 +287,9 @@ def events(
             found = client.jobs.events(job, after=after, limit=min(limit, _LARGEST_PAGE) if limit else None)
             show_list(first(found, limit), _EVENT_COLUMNS, empty="There are no events.")
             return
-        on_interrupt(lambda: print_error(f"Job {job} is still running. Resume with: bedrock-rft jobs events -f {job}"))
+        on_interrupt(
+            lambda: print_error(f"Job {job} is still running. Resume with:\n  bedrock-rft jobs events -f {job}")
+        )
         followed = client.jobs.follow(job, after=after, timeout=timeout, poll_interval=poll_interval)
         if settings().output != "table":
             if settings().output == "json":
@@ -380,8 +382,8 @@ def _time_and_money(client: Any, job: Any) -> Columns:
 
 def _print_how_to_resume(verb: str, job_ids: tuple[str, ...]) -> None:
     names = " ".join(job_ids)
-    be = "is" if len(job_ids) == 1 else "are"
-    on_interrupt(lambda: print_error(f"{names} {be} still running. Resume with: bedrock-rft jobs {verb} {names}"))
+    what = f"Job {names} is" if len(job_ids) == 1 else f"{len(job_ids)} jobs are"
+    on_interrupt(lambda: print_error(f"{what} still running. Resume with:\n  bedrock-rft jobs {verb} {names}"))
 
 
 def _finish_waiting(ended: Sequence[Any], late: Sequence[Exception]) -> None:

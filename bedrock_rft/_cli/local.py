@@ -140,7 +140,9 @@ def _detach() -> Mapping[str, str]:
     line = process.stdout.readline()
     process.stdout.close()
     if line:
-        note(f"The service runs in the background. Stop it with: bedrock-rft local stop\nIts log is {log}")
+        note(
+            f"The service runs in the background. Stop it with: bedrock-rft local stop\nIts log is {log}", command=True
+        )
         found: dict[str, str] = json.loads(line)
         return found
     code = process.wait()

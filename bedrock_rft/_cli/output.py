@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 from itertools import islice
 from typing import Any, TypeVar, cast
 
-from bedrock_rft._cli.failures import FOUND_ERRORS, OutputClosedError, finish
+from bedrock_rft._cli.failures import FOUND_ERRORS, OutputClosedError, finish, print_wrapped
 from bedrock_rft._cli.settings import settings
 from bedrock_rft._cli.wording import for_shell
 from bedrock_rft._core.output import encodable, print_error, write
@@ -37,10 +37,10 @@ def print_text(text: str) -> None:
         raise OutputClosedError
 
 
-def note(text: str) -> None:
-    """Print a line of progress to standard error, unless a program reads JSON there."""
+def note(text: str, *, command: bool = False) -> None:
+    """Print progress to standard error, unless a program reads JSON there. A line with a `command` is not wrapped."""
     if settings().output not in {"json", "jsonl"}:
-        print_error(text)
+        (print_error if command else print_wrapped)(text)
 
 
 def write_file(path: str | None, write: Callable[[str], object], content: str) -> None:

@@ -16,6 +16,7 @@ from bedrock_rft._cli.output import Columns, finish_report, first, note, print_t
 from bedrock_rft._cli.output import show as print_result
 from bedrock_rft._cli.reward_source import is_function_name, lookup
 from bedrock_rft._cli.settings import open_client, settings
+from bedrock_rft._core.findings import wrap
 from bedrock_rft._core.local_service import ANSWERS
 from bedrock_rft._core.text import sanitize_text
 
@@ -180,7 +181,7 @@ def _open(
 
 def _lines(record: Any, limit: int | None) -> Iterator[str]:
     head = f"{record.time[:19].replace('T', ' ')}Z  score {record.score:.4g}  {_numbers(record.parts)}".rstrip()
-    yield head
+    yield from wrap(head, indent="")
     for name in ("prompt", "answer", "reference", "error"):
         value = getattr(record, name)
         if value is None:

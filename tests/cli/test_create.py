@@ -49,7 +49,8 @@ def test_a_job_is_created_from_a_file_and_found_again(folder: Path, client: Clie
     assert client.files.retrieve(job.training_file).filename == "train.jsonl"
     again = create(folder / "run.toml")
     assert again.json["id"] == job.id
-    assert "was created earlier. --new creates another job" in command("jobs", "create", "run.toml").err
+    found = " ".join(command("jobs", "create", "run.toml").err.split())
+    assert f"Job {job.id} was created earlier. --new creates another job" in found
     assert create("run.toml", "--batch-size", 20).json["id"] != job.id, "flags come first"
     other = create("run.toml", "--new")
     assert other.json["id"] != job.id

@@ -96,6 +96,20 @@ def test_problems_of_data_have_their_place_in_csv(tmp_path: Path, monkeypatch: p
     ]
 
 
+def test_notes_and_heads_of_rollouts_have_80_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("few.jsonl").write_text(records(12))
+    done = command("data", "split", "few.jsonl")
+    assert "--min-records 1." in " ".join(done.err.split())
+    (tmp_path / "recorded").mkdir()
+    parts = {f"reward/part_{place}": 0.25 for place in range(4)}
+    rollout = {"time": "2026-11-28T14:00:00Z", "score": 1.0, "parts": parts, "answer": "a"}
+    Path("recorded", "one.jsonl").write_text(json.dumps(rollout))
+    shown = command("rollouts", "show", "recorded/one.jsonl")
+    assert shown.out.count("reward/part_") == 4, shown
+    assert max(map(len, [*done.err.splitlines(), *shown.out.splitlines()])) <= 80
+
+
 def test_the_problems_of_a_file_are_listed_once(service: LocalService) -> None:
     assert service.region
     Path("bad.jsonl").write_text(records() + "\n".join("{" * count for count in range(1, 9)))
@@ -169,8 +183,8 @@ def test_filters_that_no_job_matches_name_the_values_that_occur(finished_job: st
     assert (done.code, done.out) == (0, "")
     assert re.fullmatch(
         r"No job has the status 'foo' and the model 'bar'\. The (only job has|\d+ jobs have) "
-        r"status (\w+, )*succeeded; model openai.gpt-oss-20b.*\.\n",
-        done.err,
+        r"status (\w+, )*succeeded; model openai.gpt-oss-20b.*\.",
+        " ".join(done.err.split()),
     )
     assert command("files", "list", "--purpose", "foo").err == "There are no files with the purpose 'foo'.\n"
 

@@ -125,7 +125,7 @@ def test_ctrl_c_leaves_a_job_running_and_prints_how_to_resume(shell: dict[str, s
                 waiting.send_signal(signal.SIGINT)
                 _, err = waiting.communicate(timeout=20)
             assert waiting.returncode == 130
-            assert err.endswith(f"{job.id} is still running. Resume with: bedrock-rft jobs {verb} {job.id}\n")
+            assert err.endswith(f"{job.id} is still running. Resume with:\n  bedrock-rft jobs {verb} {job.id}\n")
             assert "client." not in err
         assert not client.jobs.retrieve(job).is_terminal
 

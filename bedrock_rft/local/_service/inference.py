@@ -28,7 +28,7 @@ from bedrock_rft.local._training.policy import Gold, count_tokens, sample_answer
 
 _CACHED_FILES = 4
 _TOKEN = re.compile(r"\w+|[^\w\s]")
-_UNKNOWN_PROMPT = f"{LABEL}: this prompt is not in any uploaded file, so there is no answer to it."
+_UNKNOWN_PROMPT = f"{LABEL}: this prompt is not in any uploaded file and has no answer."
 
 _TEXT_TYPES = ("text", "input_text", "output_text")
 _Empty = Annotated[list[Any], Field(max_length=0)]
