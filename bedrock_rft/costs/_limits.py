@@ -48,16 +48,17 @@ class CostLimits:
                 new.append(Finding("warning", f"{name}_unknown", summary, cost.basis[0]))
             elif value >= limit:
                 self.reached = True
-                new.append(_finding("reached", name, value, limit, unit, cancels=self.cancels))
+                new.append(_finding("reached", name, value, limit, unit, cost.note, cancels=self.cancels))
             elif value >= _NEAR * limit:
-                new.append(_finding("near", name, value, limit, unit, cancels=self.cancels))
+                new.append(_finding("near", name, value, limit, unit, cost.note, cancels=self.cancels))
         fresh = [finding for finding in new if finding.code not in self._reported]
         self._reported |= {finding.code for finding in fresh}
         return fresh
 
 
-def _finding(state: str, name: str, value: float, limit: float, unit: str, *, cancels: bool) -> Finding:
+def _finding(state: str, name: str, value: float, limit: float, unit: str, note: str, *, cancels: bool) -> Finding:
     used = f"{_floor(value)} of {limit:,.15g} {unit}, counted from the creation of the job and without rounding"
+    used += f"; {note}" if note and name == "cost" else ""
     if state == "reached":
         end = "The job is being cancelled" if cancels else "The job continues. A cancelled job cannot be resumed"
         return Finding("error", f"{name}_limit", f"The limit of {limit:,.15g} {unit} is reached", used, end)

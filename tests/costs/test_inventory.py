@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from support.aws_gate import Here
 from support.deploy_setup import build_package
 from support.fake_secrets import ACCESS_KEY, SECRET
-from support.live_runs import ARN, QUICK, records
+from support.live_runs import ARN, QUICK, id_of_the_service, records
 
 from bedrock_rft import Client
 from bedrock_rft.costs import Asset, Inventory, Range
@@ -24,7 +23,7 @@ DEPLOYED = "arn:aws:lambda:us-west-2:123456789012:function:sums"
 @pytest.fixture
 def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     # Nothing on the local service is billed, so these ids are like those of the service.
-    monkeypatch.setattr("bedrock_rft.local._service.routes.new_id", lambda kind: f"{kind}-{uuid4().hex}")
+    monkeypatch.setattr("bedrock_rft.local._service.routes.new_id", id_of_the_service)
     with Service(**QUICK) as service, Client(transport=LocalTransport(service)) as made:
         yield made
 

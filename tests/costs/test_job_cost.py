@@ -263,6 +263,13 @@ def limited(value: float, **limits: Any) -> list[str]:
     return [finding.code for finding in CostLimits(**settings).check(cost([], job(), hours=value))]
 
 
+def test_a_limit_of_a_local_job_says_that_nothing_is_billed() -> None:
+    for which, wanted in ((job(), False), (job(id="local-ftjob-1"), True)):
+        cost_finding, hours_finding = CostLimits(80, 1, "warn").check(cost([], which, hours=1.0))
+        assert ("nothing is billed" in str(cost_finding)) == wanted
+        assert "nothing is billed" not in str(hours_finding)
+
+
 def test_limits_are_reported_at_80_percent_and_when_reached() -> None:
     assert limited(0.79, max_hours=1) == []
     assert limited(0.8, max_hours=1) == ["hours_near_limit"]

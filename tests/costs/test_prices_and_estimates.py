@@ -6,10 +6,9 @@ import json
 import zipfile
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
-from support.live_runs import ARN, QUICK, records
+from support.live_runs import ARN, QUICK, id_of_the_service, records
 
 from bedrock_rft import Client
 from bedrock_rft.costs import Estimate, Item, Pace, Prices, Range
@@ -274,7 +273,7 @@ def test_an_estimate_reads_the_data_times_the_reward_and_sends_nothing_but_lists
 
 def test_the_pace_comes_from_finished_jobs_of_the_account(monkeypatch: pytest.MonkeyPatch) -> None:
     # Jobs of the local service give no pace, so these have ids like those of the service.
-    monkeypatch.setattr("bedrock_rft.local._service.routes.new_id", lambda kind: f"{kind}-{uuid4().hex}")
+    monkeypatch.setattr("bedrock_rft.local._service.routes.new_id", id_of_the_service)
     settings = {"batch_size": 25}
     with Service(**QUICK, pace=0.6) as service, Client(transport=LocalTransport(service)) as client:
         file = client.files.upload(records())

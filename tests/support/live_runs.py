@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from bedrock_rft import Client
 from bedrock_rft.local import LocalTransport, Service
@@ -37,6 +38,11 @@ def events(steps: list[dict[str, Any]], **fields: Any) -> list[Event]:
         )
         for step in steps
     ]
+
+
+def id_of_the_service(kind: str) -> str:
+    """Return an id like those of the service, without the beginning that marks ids of the local service."""
+    return f"{kind}-{uuid4().hex}"
 
 
 def records() -> list[dict[str, Any]]:
