@@ -124,7 +124,14 @@ def _create(client: Client, given: JobSettings, gold: str | None, *, new: bool) 
                 if existing.status in {"failed", "cancelled"}:
                     warn(f"Job {existing.id} is {existing.status}. Pass --new to train again.")
                 return existing
-        return _create_named(client, given, gold, source, package, name)
+        earlier = client.jobs.find(name) if given.name else None
+        job = _create_named(client, given, gold, source, package, name)
+        if earlier is not None and job.id == earlier.id:
+            note(
+                f"Job {job.id} with the name '{name}' was created earlier, and no job was created now. "
+                "Hyperparameters that you left out were not compared."
+            )
+        return job
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -79,8 +80,9 @@ def download(file: str, target: str | None) -> None:
     """Download the content of a file."""
     with open_client() as client:
         if target is not None:
+            existed = Path(target).exists()
             client.files.content(file, to=target)
-            note(f"{file} was written to {target}.")
+            note(f"{file} was written to {target}{', and replaced the file that was there' if existed else ''}.")
             return
         content = client.files.content(file)
     _write_bytes(content)

@@ -41,6 +41,7 @@ _FUNCTION = re.compile(rf"\b(?:bedrock_rft\.)?({'|'.join(map(re.escape, _FUNCTIO
 _METHOD = re.compile(r"\bclient\.(\w+)\.(\w+)\b(?!\()")
 
 _SENTENCES = {
+    " upload(…, reuse=True) returns a file that was already uploaded.": "",
     "Set AWS_BEARER_TOKEN_BEDROCK or pass api_key=…": "Set AWS_BEARER_TOKEN_BEDROCK",
     "make the client with profile=… or credentials=…": "pass --profile",
     "use a client for AWS": "run the command in a new shell without the variables of the local service",

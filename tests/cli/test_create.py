@@ -98,9 +98,13 @@ def test_a_job_is_created_from_flags_and_ids(client: Client, folder: Path) -> No
     assert job.validation_file
     assert dict[str, Any](job.metadata or {}) == {"a": "b=c", "bedrock_rft_marker": "flags-1"}
     assert command("jobs", "find", "flags-1", "-o", "quiet").out == f"{job.id}\n"
+    given = ("--model", MODEL, "--training-file", file.id, "--reward", ARN, "--name", "flags-1")
+    again = command("jobs", "create", *given, "--validation-file", "train.jsonl")
+    assert f"Job {job.id} with the name 'flags-1' was created earlier" in " ".join(again.err.split())
     differs = create("--model", MODEL, "--training-file", file.id, "--reward", ARN, "--name", "flags-1",
                      "--batch-size", 10, code=2)  # fmt: skip
     assert f"The name 'flags-1' belongs to job {job.id}, which differs" in differs.error["message"]
+    assert "upload(" not in differs.error["message"]
 
 
 @pytest.mark.parametrize(

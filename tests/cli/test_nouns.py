@@ -130,7 +130,10 @@ def test_files(service: LocalService, tmp_path: Path) -> None:
     other = command("files", "upload", "train.jsonl", "--name", "mine.jsonl", "--no-reuse", "-o", "quiet").out.strip()
     assert other != first
     assert command("files", "get", first, "-o", "json").json["filename"] == "mine.jsonl"
-    assert command("files", "download", first, "--to", "copy").code == 0
+    assert "replaced" not in command("files", "download", first, "--to", "copy").err
+    assert "replaced the file that was there" in " ".join(
+        command("files", "download", first, "--to", "copy").err.split()
+    )
     assert (tmp_path / "copy").read_bytes() == (tmp_path / "train.jsonl").read_bytes()
     assert command("files", "delete", first, other).code == 2
     declined = command("files", "delete", first, stdin="n\n", terminal=True)
