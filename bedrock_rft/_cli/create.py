@@ -262,7 +262,7 @@ def _dry_run(client: Client, given: JobSettings, gold: str | None) -> None:
 
 
 def _check_reward(client: Client, target: str, training: str, gold: Any) -> Any:
-    """Return the report on the reward. If a deployed one cannot be invoked, the report says why."""
+    """Return the report on the reward. If a deployed reward cannot be invoked, the report has the reason."""
     from bedrock_rft import rewards
     from bedrock_rft._core.findings import Finding
     from bedrock_rft.errors import ConfigurationError
@@ -272,13 +272,13 @@ def _check_reward(client: Client, target: str, training: str, gold: Any) -> Any:
     except ConfigurationError as error:
         if is_file(target):
             raise
-        # Invoking it needs AWS credentials, and a job with it does not.
+        # Invoking a deployed reward needs AWS credentials, which a job with this reward does not need.
         unknown = Finding("unknown", "reward_not_checked", "The reward was not checked", str(error))
         return rewards.Report(f"Check of {target}", (unknown,), target=target)
 
 
 def _plan(client: Client, given: JobSettings, package: Any) -> tuple[Any, list[Any]]:
-    """Return the plan of the deployment; if there is none, None and the finding that says why."""
+    """Return the plan of the deployment, or None and a finding with the reason."""
     from bedrock_rft._core.findings import Finding
     from bedrock_rft.errors import BedrockRFTError, ConfigurationError
 

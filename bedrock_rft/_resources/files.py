@@ -67,8 +67,8 @@ class AsyncFiles(AsyncResource):
             validate: check the file as `datasets.validate` does. Errors raise, warnings are logged.
                 `datasets.Limits(min_records=1)` sets other limits, for a validation file; False skips the check.
             reuse: if the service already has a file with the same name, size and SHA-256, return that file and send
-                nothing. To compare files that this client did not upload, their content is downloaded. A log message
-                says that a file was reused.
+                nothing. To compare files that this client did not upload, their content is downloaded. Reuse is noted
+                in the log.
 
         Raises:
             DatasetError: the data cannot be read, is empty, would be rejected by the service, or changed during the

@@ -22,7 +22,7 @@ class Cost(JsonReport):
 
     Amounts are ranges, because the billing of training is not published: the lowest is for the exact time between the
     first and the last step, the highest for whole hours from the creation of the job to its end. A job of the local
-    service costs nothing: its amounts are what a real job of this length would cost, and `note` says so.
+    service costs nothing: its amounts are the cost of a real job of this length, as `note` states.
 
     Attributes:
         job: the id of the job.

@@ -68,7 +68,7 @@ class RunRecord(JsonReport):
             raise ConfigurationError(f"{name} is a record whose fields differ from those of this version.") from None
 
     def to_markdown(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Return a card in Markdown, and write it to `path` if given. Raises `DatasetError` if it cannot be written."""
+        """Return the record as Markdown, and write it to `path` if given. Raises `DatasetError` if it cannot be written."""
         lines = [f"# Run {_format_cell(self.job.get('id'))}", ""]
         lines += [f"Note: {_format_cell(self.service['note'])}", ""] if "note" in self.service else []
         for title, part in (
@@ -90,7 +90,7 @@ class RunRecord(JsonReport):
             lines += [f"## {title}", "", "| | |", "|---|---|", *rows, ""] if rows else []
         if self.unknown:
             lines += ["## Not recorded", "", *(f"- {_format_cell(each)}" for each in self.unknown), ""]
-        lines += ["## Repeat", "", "```sh", "bedrock-rft jobs create --from card.json --new", "```", ""]
+        lines += ["## Repeat", "", "```sh", "bedrock-rft jobs create --from record.json --new", "```", ""]
         return write_text("\n".join(lines), path)
 
     def __str__(self) -> str:
