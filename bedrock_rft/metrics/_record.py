@@ -68,7 +68,7 @@ class RunRecord(JsonReport):
             raise ConfigurationError(f"{name} is a record whose fields differ from those of this version.") from None
 
     def to_markdown(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Return the record as Markdown, and write it to `path` if given. Raises `DatasetError` if it cannot be written."""
+        """Return the record as Markdown, and write it to `path` if given. Raises `DatasetError` if that fails."""
         lines = [f"# Run {_format_cell(self.job.get('id'))}", ""]
         lines += [f"Note: {_format_cell(self.service['note'])}", ""] if "note" in self.service else []
         for title, part in (
