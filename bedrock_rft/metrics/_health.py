@@ -91,7 +91,7 @@ def _reward_trend_finding(
 def _entropy_finding(points: Points, thresholds: Thresholds) -> Finding:
     early, late, errors = _compare_ends(points, thresholds)
     size = windows.end_size(len(points), thresholds.window)
-    evidence = f"mean {windows.format_ends(f'{early:.3g} nats', f'{late:.3g}', size, f'{len(points)} steps')}"
+    evidence = windows.format_ends(f"{early:.3g} nats", f"{late:.3g}", size, f"{len(points)} steps")
     if late < thresholds.entropy_least or (
         late < early * thresholds.entropy_share and errors >= thresholds.change_errors
     ):
@@ -115,7 +115,7 @@ def _gradient_finding(points: Points, thresholds: Thresholds) -> Finding:
     first = math.exp(statistics.median(value for _, value in logs[:size]))
     last = math.exp(statistics.median(value for _, value in logs[-size:]))
     counted = f"{len(logs)} steps{' with a gradient' if len(logs) < len(points) else ''}"
-    evidence = f"median {windows.format_ends(f'{first:.3g}', f'{last:.3g}', size, counted)}"
+    evidence = windows.format_ends(f"{first:.3g}", f"{last:.3g}", size, counted, "median")
     if last >= first * thresholds.gradient_ratio:
         summary = f"The gradient norm has grown {last / first:,.0f}-fold: {evidence}"
         reason = "training diverges: each step changes the model more than the step before"
@@ -151,7 +151,7 @@ def _spikes(logs: Points, thresholds: Thresholds) -> list[tuple[float, float]]:
 def _length_finding(points: Points, thresholds: Thresholds) -> Finding:
     early, late, errors = _compare_ends(points, thresholds)
     size = windows.end_size(len(points), thresholds.window)
-    evidence = f"mean {windows.format_ends(f'{early:,.0f} tokens', f'{late:,.0f}', size, f'{len(points)} steps')}"
+    evidence = windows.format_ends(f"{early:,.0f} tokens", f"{late:,.0f}", size, f"{len(points)} steps")
     if errors >= thresholds.change_errors and late >= early * thresholds.length_ratio:
         reason = "unless the task needs long answers, the reward pays for length, which costs time and tokens"
         remedy = (

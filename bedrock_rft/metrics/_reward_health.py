@@ -79,7 +79,7 @@ class _Reward:
         """Return the end of each summary: the first, best and last mean, and the number of steps."""
         best = "" if self.best <= max(self.first, self.last) else f", at best {self.best:.2f}"
         steps = f"{len(self.values)} steps{best}"
-        return f"mean {windows.format_ends(f'{self.first:.2f}', f'{self.last:.2f}', self.size, steps)}"
+        return windows.format_ends(f"{self.first:.2f}", f"{self.last:.2f}", self.size, steps)
 
     def upper_bound(self, count: int) -> float:
         """Return an upper bound on the true mean of the last steps."""

@@ -76,10 +76,11 @@ def end_size(count: int, window: int) -> int:
     return max(1, min(window, count // 3))
 
 
-def format_ends(first: str, last: str, size: int, steps: str) -> str:
+def format_ends(first: str, last: str, size: int, steps: str, average: str = "mean") -> str:
     """Return the values at both ends of a run as text that names the steps that each is of."""
-    ends = ("the first step", "the last") if size == 1 else (f"the first {size} steps", f"the last {size}")
-    return f"of {ends[0]} {first}, of {ends[1]} {last}, over {steps}"
+    if size == 1:
+        return f"{first} in the first step, {last} in the last, over {steps}"
+    return f"{first} in the first {size} steps, {last} in the last {size} ({average}s), over {steps}"
 
 
 def rolling_means(values: Sequence[float], size: int) -> list[float]:

@@ -302,7 +302,7 @@ def test_rewards_logged_every_tenth_step_are_judged() -> None:
     assert "reward_falls" in codes(judge(generate("late collapse", "partial", 300, 1, every=10)))
     good = judge(generate("steady learner", "partial", 300, 1, every=10))
     assert codes(good) == set()
-    assert "mean of the first 10 steps " in next(one.summary for one in good.findings if one.code == "reward")
+    assert " in the first 10 steps, " in next(one.summary for one in good.findings if one.code == "reward")
     assert "over 30 steps" in next(finding.summary for finding in good.findings if finding.code == "reward")
     few = judge(generate("steady learner", "partial", 67, 1, every=10))
     assert [(each.code, each.summary) for each in few.unknown] == [("reward_trend", "There are rewards of 6 steps")]
