@@ -20,7 +20,7 @@ from bedrock_rft._cli.command import (
 )
 from bedrock_rft._cli.completion import job_ids
 from bedrock_rft._cli.models import model_or_job
-from bedrock_rft._cli.output import finish_report, shows_progress, write_file
+from bedrock_rft._cli.output import finish_report, reword_report, shows_progress, write_file
 from bedrock_rft._cli.reward_source import check_reward, load_gold, reward_client, reward_target
 from bedrock_rft._cli.settings import open_client
 
@@ -93,7 +93,7 @@ def run(
             **options,
         )
     write_file(save, report.to_json, "report")
-    write_file(html, report.to_html, "report")
+    write_file(html, reword_report(report).to_html, "report")
     write_file(difficulty, lambda path: report.difficulty().to_json(path), "difficulty")
     finish_report(report)
 
@@ -106,7 +106,7 @@ def show(report: str, html: str | None) -> None:
     from bedrock_rft.evaluation import Evaluation
 
     found = Evaluation.load(report)
-    write_file(html, found.to_html, "page")
+    write_file(html, reword_report(found).to_html, "page")
     finish_report(found)
 
 
@@ -165,7 +165,7 @@ def rehearse(
             gold=load_gold(gold),
             **options,
         )
-    write_file(html, report.to_html, "page")
+    write_file(html, reword_report(report).to_html, "page")
     finish_report(report)
 
 

@@ -10,6 +10,7 @@ import click
 from bedrock_rft._cli.command import Group, many, options
 from bedrock_rft._cli.output import print_text, show, to_json
 from bedrock_rft._cli.settings import open_client, settings
+from bedrock_rft._cli.wording import for_shell
 
 policy = Group("policy", help="Print IAM policies as JSON, or with the reason for each statement.")
 
@@ -85,8 +86,10 @@ def managed() -> None:
 
     from bedrock_rft import access
 
-    texts = [textwrap.wrap(str(one), 78, subsequent_indent="    ") for one in access.MANAGED_POLICIES]
-    found = [{**to_json(one), "arn": one.arn()} for one in access.MANAGED_POLICIES]
+    texts = [textwrap.wrap(for_shell(str(one)), 78, subsequent_indent="    ") for one in access.MANAGED_POLICIES]
+    found = [
+        {**to_json(one), "description": for_shell(one.description), "arn": one.arn()} for one in access.MANAGED_POLICIES
+    ]
     show(found, text="\n".join(line for text in texts for line in text), ids=[one["arn"] for one in found])
 
 

@@ -12,7 +12,16 @@ from typing import Any
 import click
 
 from bedrock_rft._cli.command import Group, many, options
-from bedrock_rft._cli.output import Columns, finish_report, first, note, print_text, show_list, write_file
+from bedrock_rft._cli.output import (
+    Columns,
+    finish_report,
+    first,
+    note,
+    print_text,
+    reword_report,
+    show_list,
+    write_file,
+)
 from bedrock_rft._cli.output import show as print_result
 from bedrock_rft._cli.reward_source import is_function_name, lookup
 from bedrock_rft._cli.settings import open_client, settings
@@ -139,7 +148,7 @@ def stats(
         report = selected.report(events, fields=fields, pass_mark=pass_mark)
         write_file(difficulty, lambda path: selected.difficulty(pass_mark=pass_mark).to_json(path), "difficulty")
     if out is not None:
-        write_file(out, getattr(report, method), "report")
+        write_file(out, getattr(reword_report(report), method), "report")
     finish_report(report)
 
 

@@ -41,6 +41,14 @@ _FUNCTION = re.compile(rf"\b(?:bedrock_rft\.)?({'|'.join(map(re.escape, _FUNCTIO
 _METHOD = re.compile(r"\bclient\.(\w+)\.(\w+)\b(?!\()")
 
 _SENTENCES = {
+    "a difficulty that Difficulty.to_json wrote": (
+        "a file that 'eval run --difficulty' or 'rollouts stats --difficulty' wrote"
+    ),
+    " The attribute 'problems' lists them.": "",
+    "Pass an aware datetime, Unix seconds, or text such as": "Pass a time such as",
+    "`invoke_policy`": "'bedrock-rft policy invoke'",
+    "`execution_policy`": "'bedrock-rft policy function'",
+    "such as (record, '42', 1.0)": 'such as {"record": {...}, "answer": "42", "expected": 1.0}',
     " upload(…, reuse=True) returns a file that was already uploaded.": "",
     "Set AWS_BEARER_TOKEN_BEDROCK or pass api_key=…": "Set AWS_BEARER_TOKEN_BEDROCK",
     "make the client with profile=… or credentials=…": "pass --profile",
@@ -71,6 +79,7 @@ _IMPERATIVES = (
     "Put|Raise|Remove|Renew|Replace|Report|Return|Run|Save|Search|See|Send|Set|Shorten|Start|Try|Update|Upload|Use|"
     "Wait|Write|Did you mean"
 )
+_VERBS_AFTER = "is|are|must|has|have|needs|takes|names|and"
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z'])")
 
 
@@ -89,7 +98,9 @@ def for_shell(text: str, context: click.Context | None = None) -> str:
     for name, flag in parameters.items():
         if name in _FIELDS:
             continue
-        text = re.sub(rf"(?:(?<=^)|(?<=[.;:] )){name}(?= (?:is|are|must|has|have|needs|takes|and)\b|:)", flag, text)
+        text = re.sub(
+            rf"(?:(?<=^)|(?<=[.;:] )){name}(?= (?:is|are|must|has|have|needs|takes|names|and)\b|:)", flag, text
+        )
         if "_" in name:
             text = re.sub(rf"(?<![\w.'/-]){name}(?![\w'/=-]|\.\w)", flag, text)
     return text

@@ -129,7 +129,12 @@ async def _reward(jobs: AsyncResource, job: Job, reward: Any, unknown: list[str]
         except Exception as error:  # noqa: BLE001 - botocore raises other errors, whose text may hold secrets
             unknown.append(f"hash of the reward's package: Lambda did not return it ({type(error).__name__})")
         if known is None and not any("package" in each for each in unknown):
-            unknown.append("hash of the reward's package: pass reward=, or use a client with AWS credentials")
+            why = (
+                "the client has no AWS credentials to read it from Lambda"
+                if jobs._session.config.aws is None
+                else "a client of another endpoint than that of AWS does not read it from Lambda"
+            )
+            unknown.append(f"hash of the reward's package: {why}")
     return {"arn": arn, "code_sha256": known}
 
 

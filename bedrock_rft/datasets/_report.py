@@ -47,8 +47,8 @@ class Limits(ShortRepr):
                 raise ConfigurationError(f"Limits({name}={value!r}) is not valid. Give an integer from 0.")
         if self.min_records > self.max_records:
             raise ConfigurationError(
-                f"Limits(min_records={self.min_records}, max_records={self.max_records}) is not valid. "
-                "min_records must not exceed max_records."
+                f"min_records is {self.min_records:,}, but at most {self.max_records:,} records are allowed. "
+                "The lowest number of records must not exceed the highest."
             )
 
 

@@ -118,9 +118,12 @@ def _reward_seconds(
     if reward is None:
         return None, "no reward was given; pass reward= or reward_seconds="
     if lambda_arn(reward) is not None:
-        return None, "a deployed function is not invoked for an estimate; pass reward_seconds="
+        return None, "a deployed function is not invoked for an estimate; its seconds per rollout were not given"
     if _models(reward):
-        return None, "a reward that calls a model is not invoked for an estimate; pass reward_seconds="
+        return (
+            None,
+            "a reward that calls a model is not invoked for an estimate; its seconds per rollout were not given",
+        )
     event = list(read_entries([(record, str(record.get("reference_answer"))) for record in records[:_TRIED]]))
     with closing(resolve_target(reward, timeout=None, memory=max(memory, 1024), client=None)) as target:
         target.invoke(event)  # not timed: the first invocation imports and compiles

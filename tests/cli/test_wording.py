@@ -44,6 +44,17 @@ from bedrock_rft._cli.wording import extract_remedy, for_shell
         ("may have fewer: Limits(min_records=1).", "may have fewer: --min-records 1."),
         ("Run `datasets.validate` first.", "Run `bedrock-rft data check` first."),
         ("the function took 3 s", "the function took 3 s"),
+        (
+            "x is not a difficulty that Difficulty.to_json wrote.",
+            "x is not a file that 'eval run --difficulty' or 'rollouts stats --difficulty' wrote.",
+        ),
+        ("1 line was skipped. The attribute 'problems' lists them.", "1 line was skipped."),
+        ("Pass an aware datetime, Unix seconds, or text such as 'T'.", "Pass a time such as 'T'."),
+        ("`invoke_policy` names one function.", "'bedrock-rft policy invoke' names one function."),
+        (
+            "expected, such as (record, '42', 1.0).",
+            'expected, such as {"record": {...}, "answer": "42", "expected": 1.0}.',
+        ),
     ],
 )
 def test_python_becomes_flags_and_commands(text: str, expected: str) -> None:
