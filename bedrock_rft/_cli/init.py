@@ -115,7 +115,7 @@ def init(folder: str) -> None:
     note("")
     note("Next steps:")
     if folder != ".":
-        note(f"  cd {folder}", command=True)
+        note(f"  cd {folder}", wrap=False)
     note("  bedrock-rft data check train.jsonl")
     note("  bedrock-rft reward check reward.py train.jsonl")
     note("  bedrock-rft rehearse train.jsonl --reward reward.py")

@@ -313,7 +313,7 @@ def metrics(job: str, csv_file: str | None) -> None:
         found = client.jobs.metrics(job)
     if csv_file is not None:
         found.to_csv(csv_file)
-        note(f"The steps were written to {csv_file}.")
+        note(f"The steps were written to {csv_file}.", wrap=False)
     form = settings().output
     if form == "csv":
         print_text(found.to_csv().rstrip("\n"))
@@ -347,7 +347,7 @@ def compare(job_ids: tuple[str, ...], labels: tuple[str, ...], plot: str | None)
     if plot is not None:
         figure: Any = found.plot()
         figure.savefig(plot)
-        note(f"The curves were written to {plot}.")
+        note(f"The curves were written to {plot}.", wrap=False)
     if settings().output == "csv":
         print_text(found.to_csv().rstrip("\n"))
         return

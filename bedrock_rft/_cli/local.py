@@ -140,9 +140,7 @@ def _detach() -> Mapping[str, str]:
     line = process.stdout.readline()
     process.stdout.close()
     if line:
-        note(
-            f"The service runs in the background. Stop it with: bedrock-rft local stop\nIts log is {log}", command=True
-        )
+        note(f"The service runs in the background. Stop it with: bedrock-rft local stop\nIts log is {log}", wrap=False)
         found: dict[str, str] = json.loads(line)
         return found
     code = process.wait()

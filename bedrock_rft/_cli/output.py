@@ -37,17 +37,17 @@ def print_text(text: str) -> None:
         raise OutputClosedError
 
 
-def note(text: str, *, command: bool = False) -> None:
-    """Print progress to standard error, unless a program reads JSON there. A line with a `command` is not wrapped."""
+def note(text: str, *, wrap: bool = True) -> None:
+    """Print progress to standard error, unless a program reads JSON there. Commands and paths are not wrapped."""
     if settings().output not in {"json", "jsonl"}:
-        (print_error if command else print_wrapped)(text)
+        (print_wrapped if wrap else print_error)(text)
 
 
 def write_file(path: str | None, write: Callable[[str], object], content: str) -> None:
     """Write a file if its path was given, and print a note about it on standard error."""
     if path is not None:
         write(path)
-        note(f"The {content} was written to {path}.")
+        note(f"The {content} was written to {path}.", wrap=False)
 
 
 def date(seconds: float | None) -> str:

@@ -91,8 +91,8 @@ def new(path: str) -> None:
 
     written = write_new(reward_files(Path(path)))
     show({"files": written}, text="\n".join(written), ids=written)
-    note(f"Try it:  python -m pytest {written[-1]}", command=True)
-    note(f"Next:    bedrock-rft reward check {path} train.jsonl", command=True)
+    note(f"Try it:  python -m pytest {written[-1]}", wrap=False)
+    note(f"Next:    bedrock-rft reward check {path} train.jsonl", wrap=False)
 
 
 @reward.command("from-openai", shape='{"files"}')
@@ -122,7 +122,7 @@ def from_openai(grader: str, out: tuple[str, ...], judges: tuple[str, ...]) -> N
     judge: Any = by_model or (judges[0] if judges else None)
     written = write_new({Path(path): rewards.openai_source(grader, judge=judge)})
     show({"files": written}, text="\n".join(written), ids=written)
-    note(f"Next:    bedrock-rft reward check {path}:lambda_handler train.jsonl", command=True)
+    note(f"Next:    bedrock-rft reward check {path}:lambda_handler train.jsonl", wrap=False)
 
 
 @reward.command("check", shape="bedrock_rft.rewards.Report")
@@ -259,7 +259,7 @@ def export(source: str, name: str, path: str | None, **given: Any) -> None:
     if path is None:
         print_text(text)
     else:
-        note(f"The template was written to {path}.")
+        note(f"The template was written to {path}.", wrap=False)
 
 
 @reward.command("deploy", shape="bedrock_rft.access.DeployedReward")
