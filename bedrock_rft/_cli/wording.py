@@ -55,6 +55,8 @@ _SENTENCES = {
     "use a client for AWS": "run the command in a new shell without the variables of the local service",
     "Use a client for AWS": "Run the command in a new shell without the variables of the local service",
     "or pass profile=… or credentials=…": "or pass --profile",
+    "; see to_dict()": "; see -o json",
+    "the record of a run, as RunRecord.to_json writes it": "the record of a run, as 'jobs record --to' writes it",
     "more: see .problems": "more: see bedrock-rft data check",
     "or pass api_key=…, profile=… or credentials=…": "or pass --profile",
     "Write the file with json.dumps or datasets.write": "Write one JSON object per line, with a JSON library",

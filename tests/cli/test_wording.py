@@ -44,6 +44,7 @@ from bedrock_rft._cli.wording import extract_remedy, for_shell
         ("may have fewer: Limits(min_records=1).", "may have fewer: --min-records 1."),
         ("Run `datasets.validate` first.", "Run `bedrock-rft data check` first."),
         ("the function took 3 s", "the function took 3 s"),
+        ("… and 3 more of kind file; see to_dict()", "… and 3 more of kind file; see -o json"),
         (
             "x is not a difficulty that Difficulty.to_json wrote.",
             "x is not a file that 'eval run --difficulty' or 'rollouts stats --difficulty' wrote.",
