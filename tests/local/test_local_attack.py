@@ -379,7 +379,7 @@ def temporary(folder: Path) -> list[Path]:
 def banner(process: subprocess.Popen[str]) -> str:
     assert process.stderr is not None
     lines: list[str] = []
-    while not lines or "The service listens" not in lines[-1]:
+    while "The service listens" not in "".join(lines) or not lines[-1].endswith(".\n"):
         lines.append(process.stderr.readline())
         assert lines[-1]
     return "".join(lines)

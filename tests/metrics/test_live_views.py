@@ -518,7 +518,8 @@ def test_tmux_shows_the_view(script: Path) -> None:
     def tmux(*arguments: str) -> str:
         return subprocess.run([*server, *arguments], check=True, capture_output=True, text=True).stdout  # noqa: S603 - ours
 
-    command = f"cd {script.parent} && {sys.executable} {script.name}; sleep 60"
+    # Ctrl-C reaches the shell too, and tmux would end with it.
+    command = f"trap : INT; cd {script.parent} && {sys.executable} {script.name}; sleep 60"
     tmux("new-session", "-d", "-x", "80", "-y", "24", f"PYTHONIOENCODING=utf-8 LC_ALL=C.UTF-8 sh -c '{command}'")
     try:
         screen = _until(lambda: tmux("capture-pane", "-p"), r"step [3-9] of 100")

@@ -105,7 +105,11 @@ def reinforced(**fields: Any) -> dict[str, Any]:
         (body(model="ft:gpt-4o:org::id"), ["is not on Bedrock"]),
         (
             body(GRADER),
-            ["the grader of type 'python' has to be a Lambda", "rewards.from_openai(body)", "reward=reward"],
+            [
+                "the grader of type 'python' must be deployed as a Lambda function",
+                "rewards.from_openai(body)",
+                "reward=reward",
+            ],
         ),
         (body({"type": "lambda", "lambda_arn": ARN}), ['{"type": "lambda", "lambda": {"function": ARN}}']),
         (body(method={"type": "supervised", "reinforcement": {"grader": LAMBDA}}), ["by reinforcement only"]),
