@@ -42,7 +42,8 @@ def submit(client: _Client, event: Mapping[str, Any]) -> dict[str, Any]:
     """
     missing = [field for field in _REQUIRED if not event.get(field)]
     if missing:
-        raise ConfigurationError(f"The event has no {', '.join(missing)}. A name is needed to find the job again.")
+        reason = " A name is needed to find the job again." if "name" in missing else ""
+        raise ConfigurationError(f"The event has no {', '.join(missing)}.{reason}")
     arguments = {field: event[field] for field in (*_REQUIRED, *_OPTIONAL) if event.get(field) is not None}
     return _state(event, client.jobs.create(**arguments))
 

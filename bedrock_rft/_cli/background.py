@@ -25,7 +25,11 @@ def open_private(path: Path) -> IO[bytes]:
 
 
 def start(module: str, arguments: Sequence[str], *, log: Path | None = None) -> subprocess.Popen[bytes]:
-    """Start a module of this package in a process that outlives this one. With a log, its standard output is a pipe."""
+    """Start a module of this package in a process that outlives this one.
+
+    With `log`, the new process writes standard error to that file, and its standard output is a pipe to this process.
+    Otherwise both are discarded.
+    """
     with contextlib.nullcontext(subprocess.DEVNULL) if log is None else open_private(log) as errors:
         return subprocess.Popen(  # noqa: S603 - this Python, with a module of this package
             [sys.executable, "-c", _RUN, module, *arguments],

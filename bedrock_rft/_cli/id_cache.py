@@ -75,7 +75,10 @@ def renew(kind: str, options: Mapping[str, Any], path: Path) -> None:
 
 
 def _path(kind: str, options: Mapping[str, str]) -> Path:
-    """Return the cache file of an identity. Its name is a digest, so that no setting is stored."""
+    """Return the cache file for these options and credentials.
+
+    The name of the file is a hash of them, so that nobody can read them there.
+    """
     identity = sorted((name, value) for name, value in os.environ.items() if name.startswith(_IDENTITY))
     text = json.dumps([kind, sorted(options.items()), identity])
     return cache_folder() / f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"

@@ -1,4 +1,7 @@
-"""Start and follow the jobs of a sweep: each configuration at most once, from any process."""
+"""Start and follow the jobs of a sweep.
+
+Each configuration is started at most once, even if several processes run the sweep.
+"""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class RetryBudget:
         self._lock = threading.Lock()
 
     def take(self) -> bool:
-        """Pay for a retry. Return False if there are not enough tokens."""
+        """Take the tokens of one retry from the budget. Return False, and take none, if there are too few."""
         with self._lock:
             if self._tokens < _RETRY_PRICE:
                 return False

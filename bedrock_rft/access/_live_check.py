@@ -130,7 +130,7 @@ def live_check(
 
 
 class _NotSeenError(Exception):
-    """The response that a fact is about was not received."""
+    """No response was received for a request, so what the response would have shown is unknown."""
 
 
 @dataclass

@@ -53,7 +53,7 @@ class Cost(JsonReport):
 
     @property
     def note(self) -> str:
-        """A warning that the job ran on the local service; empty for jobs of the service itself."""
+        """A warning that the job ran on the local service; empty for jobs that ran on Amazon Bedrock."""
         return f"{REHEARSAL}; amounts are those of a real job of this length" if is_local(self.job) else ""
 
     @property

@@ -30,7 +30,7 @@ _SECRET = re.compile(rb"(?<![A-Za-z0-9/+])AKIA[0-9A-Z]{16}(?![A-Za-z0-9])|-----B
 _TOO_LONG = error("line-too-long", None, f"longer than {_MAX_LINE_SIZE >> 20} MiB", "Write one JSON object per line")
 _BLANK_LINE = error("blank-line", None, "the line is empty", "Remove it: every line is one JSON object")
 _LOOKS_SECRET = warning(
-    "secret", None, "the line contains an AWS key or a private key", "Remove it: a model may memorize it"
+    "secret", None, "the line contains an AWS key or a private key", "Remove the key: a model may memorize it"
 )
 
 

@@ -144,7 +144,10 @@ def select(
     if target.suffix == ".gz":
         raise ConfigurationError(f"out is {target.name!r}; the file is not compressed. Use a name such as out.jsonl.")
     if note.is_dir():
-        raise ConfigurationError(f"The note {sanitize_line(str(note), 200)} cannot be written, because it is a folder.")
+        shown = sanitize_line(str(note), 200)
+        raise ConfigurationError(
+            f"The list of decisions, {shown}, cannot be written, because a folder has this name. Choose another out."
+        )
     lines = [
         line._replace(decision="kept") if unsampled == "keep" and line.decision == "not sampled" else line
         for line in _decide_lines(source, table, low, high)

@@ -1,6 +1,6 @@
 """Evaluate models on a dataset: sample answers, score them with the training reward, and compare.
 
-Start with `client.evaluate(…)`, which returns an `Evaluation`. Names are loaded on first use.
+Start with `client.evaluate(…)`, which returns an `Evaluation`. The modules behind the names are imported on first use.
 """
 
 from __future__ import annotations

@@ -89,7 +89,10 @@ class _Reward:
 def reward_finding(
     points: Sequence[tuple[float, float]], progress: float | None, reward_range: Range | None, thresholds: Thresholds
 ) -> Finding:
-    """Judge the reward by step. `progress` is the share of the job that is over; None if unknown."""
+    """Return the finding on whether the mean reward rises or falls over the steps.
+
+    `progress` is the completed share of the job, from 0 to 1; None if unknown.
+    """
     values = [value for _, value in points]
     scale, note = _scale(values, reward_range)
     reward = _Reward(values, progress, scale, thresholds)

@@ -162,7 +162,7 @@ def load_difficulty(given: Difficulty | str | os.PathLike[str] | None) -> Diffic
 
 
 async def run(client: Any, dataset: object, reward: object, plan: Plan) -> Rehearsal:
-    """Rehearse with an async client, with the async client inside a sync one, or with None."""
+    """Rehearse. `client` is an `AsyncClient`, the one inside a `Client`, or None to rehearse without the service."""
     plan = plan.raise_if_invalid()
     if plan.samples and client is None:
         raise ConfigurationError("samples needs a client that samples the base model: client=Client(…).")
@@ -273,7 +273,10 @@ def _report(local: _LocalResults, plan: Plan, evaluation: Evaluation | None, rew
 
 
 def _matching_difficulty(given: Difficulty | None, records: Sequence[Mapping[str, Any]]) -> Difficulty | None:
-    """Return the difficulty of the prompts among the records that have at least two answers; None without one."""
+    """Return the difficulty of the prompts of these records that were answered at least twice.
+
+    Return None if no difficulty was given, or if there is no such prompt.
+    """
     if given is None:
         return None
     hashes = {hash_messages(record["messages"]) for record in records if isinstance(record.get("messages"), list)}

@@ -1,6 +1,7 @@
 """Rewards: functions of one rollout that can be checked before a run and deployed to Lambda.
 
-Names are loaded on first use. The Lambda package contains this file and `_runtime` only, so it imports nothing else.
+The modules behind the names are imported on first use. The Lambda package contains this file and `_runtime` only, so
+it imports nothing else.
 """
 
 from __future__ import annotations

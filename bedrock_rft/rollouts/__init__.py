@@ -1,6 +1,7 @@
 """Recorded rollouts: the prompts, answers and scores that a reward function recorded while a job ran.
 
-`rollouts.read("s3://bucket/prefix")`, or a folder, iterates over `Record` in time order. Names are loaded on first use.
+`rollouts.read("s3://bucket/prefix")`, or a folder, iterates over `Record` in time order. The modules behind the names
+are imported on first use.
 """
 
 from __future__ import annotations

@@ -246,7 +246,7 @@ def _constant_part_finding(tally: Tally, name: str) -> Found:
 def _diverging_parts_finding(tally: Tally, known: Sequence[_Change]) -> Found:
     if not known:
         reason = "there are too few periods, or all parts are constant"
-        return Found(Finding("unknown", "parts_diverge", "The trends of the parts are not known", reason))
+        return Found(Finding("unknown", "parts_diverge", "The trends of the parts of the reward are not known", reason))
     pairs = [(up, other) for up in known for other in known if up.rises and other.stays_behind(up)]
     if not pairs:
         return Found(

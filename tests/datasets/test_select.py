@@ -302,7 +302,7 @@ def test_invalid_arguments_and_records_are_refused(tmp_path: Path) -> None:
         select(path, table, out=tmp_path / "s.jsonl.gz", limits=ANY)
     folder = tmp_path / "s.selection.json"
     folder.mkdir()
-    with pytest.raises(ConfigurationError, match=r"s\.selection\.json cannot be written, because it is a folder"):
+    with pytest.raises(ConfigurationError, match=r"s\.selection\.json, cannot be written, because a folder"):
         select(path, table, out=out, limits=ANY)
     folder.rmdir()
     with pytest.raises(DatasetError, match=r"No prompt of train\.jsonl was sampled"):

@@ -34,7 +34,7 @@ def partition(region: str) -> str:
 
 
 def check_text(name: str, value: object, pattern: re.Pattern[str], advice: str) -> str:
-    """Return a text that has the form of a pattern. Raises `ConfigurationError`, with advice, for any other value."""
+    """Return `value` if it is text that matches the whole pattern, or raise `ConfigurationError` with `advice`."""
     if not isinstance(value, str) or not pattern.fullmatch(value):
         raise ConfigurationError(f"{name} is {sanitize_line(repr(value), 120)}{advice}")
     return value

@@ -357,7 +357,9 @@ def length_findings(
         gains = [(value - base, len(probe.answer), value, base) for probe, value, base in pairs if base is not None]
         gain, length, value, base = max(gains, default=(0.0, 0, 0.0, 0.0))
         if gain >= _MARKER_SHARE * (right.mean - wrong.mean) + noise + SAME:
-            summary = f"A wrong answer of {length:,} characters after {text} scores {value:.3f} instead of {base:.3f}"
+            summary = (
+                f"A wrong answer of {length:,} characters, with {text} before it, scores {value:.3f}; alone {base:.3f}"
+            )
             reason = "a model learns to write longer answers, right or wrong"
             remedy = "Give less credit for length, or give it only with a right answer (.gate)"
             yield Finding("warning", "length_scores", summary, reason, remedy)
@@ -420,7 +422,10 @@ def lacks_time(trial: Trial) -> bool:
 
 
 def _failures(trial: Trial) -> list[tuple[Probe, str | None]]:
-    """Return ordinary answers, each with the reason why it got the floor; None if the reward scored it."""
+    """Return each ordinary answer with the error for which it got the floor, or None if the reward scored it.
+
+    The floor is the score of an answer that could not be scored.
+    """
     found: list[tuple[Probe, str | None]] = []
     for batch in trial.batches:
         logged = _FLOOR_LOG.search(batch.outcome.printed)

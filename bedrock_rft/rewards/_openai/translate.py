@@ -80,9 +80,11 @@ def find_grader(value: object) -> Mapping[str, Any]:
             return _load(inner)
     if "type" not in fields or method is not None:
         kind = (
-            f"the method is {_mapping(method).get('type')!r}" if method else "the value has neither a type nor a method"
+            f"the value is a job with the method {_mapping(method).get('type')!r}"
+            if method
+            else "the value has neither a type nor a method"
         )
-        _raise_untranslatable("grader", f"{kind}, so there is no grader in it", "Pass a grader, or a reinforcement job")
+        _raise_untranslatable("grader", f"{kind}, so the value has no grader", "Pass a grader, or a reinforcement job")
     return fields
 
 

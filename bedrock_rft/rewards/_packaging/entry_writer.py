@@ -27,7 +27,7 @@ _PACKAGE = "bedrock_rft.rewards"
 
 @dataclass(frozen=True)
 class Sources:
-    """Sources of a Lambda function, the handler setting, and the settings that the reward needs."""
+    """The files of a Lambda function, and the settings, requirements and models that its reward needs."""
 
     files: dict[str, bytes]
     handler: str = "lambda_function.lambda_handler"
@@ -80,7 +80,11 @@ def write_function_sources(function: Callable[..., Any], record: RolloutLog | No
 
 
 class _Writer:
-    """Write a reward as an expression, with a statement for each of its leaves, and the modules that it needs."""
+    """Write a reward as Python source.
+
+    There is a statement for each part that does not combine others, an expression that combines the parts, and the
+    modules that the reward needs.
+    """
 
     def __init__(self) -> None:
         self.modules: dict[int, tuple[str, ModuleSource, list[str]]] = {}
@@ -169,7 +173,7 @@ class _Writer:
         return self._add_name(space, names[0]) if names else None
 
     def add_function(self, function: object) -> str:
-        """Add a function at the top level of its module, and return the expression for it."""
+        """Add a function, which must be at the top level of its module, and return the expression that refers to it."""
         if not isinstance(function, FunctionType):
             raise_unpackageable(
                 f"{_label(function)} is not a function with source code; write a function with def that calls it"

@@ -100,7 +100,7 @@ def score_batch(
 
 
 class _Batch:
-    """Entries of an event, with their scores so far, and the times at which scoring each began and ended."""
+    """The entries of an event, the score of each so far, and the times at which its scoring began and ended."""
 
     def __init__(
         self, reward: Scorable, entries: Sequence[object], floor: float, end: float | None, grace: float

@@ -33,8 +33,9 @@ class ToolCall(Leaf):
     ```
 
     Attributes:
-        partial: give partial credit. A call with the right name scores the share of the name and the arguments that are
-            right; the total is divided by the number of calls in the reference or the answer, whichever is larger.
+        partial: give partial credit. A call with the right name scores the share of its parts that are right (the name
+            and each argument are one part each); the total is divided by the number of calls in the reference or the
+            answer, whichever is larger.
         ordered: the calls must have the order of the reference.
         name: the name in `metrics_list`.
 
