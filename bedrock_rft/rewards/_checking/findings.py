@@ -422,10 +422,7 @@ def lacks_time(trial: Trial) -> bool:
 
 
 def _failures(trial: Trial) -> list[tuple[Probe, str | None]]:
-    """Return each ordinary answer with the error for which it got the floor, or None if the reward scored it.
-
-    The floor is the score of an answer that could not be scored.
-    """
+    """Return each ordinary answer with the error for which it got the lowest score, or None if it was scored."""
     found: list[tuple[Probe, str | None]] = []
     for batch in trial.batches:
         logged = _FLOOR_LOG.search(batch.outcome.printed)
