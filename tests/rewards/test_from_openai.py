@@ -207,7 +207,7 @@ MODEL: Json = {
         ({"type": "regex"}, "its type 'regex' is unknown"),
         ({"type": "lambda", "lambda": {"function": "arn"}}, "Pass its ARN"),
         ({"model": "gpt-4o"}, "neither a type nor a method"),
-        ({"method": {"type": "supervised"}}, "the method is 'supervised'"),
+        ({"method": {"type": "supervised"}}, "a job with the method 'supervised', so the value has no grader"),
         (python("def score(sample, item): return 1"), "no function grade"),
         (python("def grade(:"), "is not Python: line 1"),
         (multi("a + b", a=EQUAL), "has 'b', but the graders are a"),
