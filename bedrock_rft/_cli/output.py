@@ -271,7 +271,7 @@ def _column_widths(columns: Sequence[Sequence[str]], width: int) -> tuple[list[i
     widths, gap = natural, 2
     for steps, gap in (((words, parts), 2), ((words, parts), 1), ((words, parts, shortest), 2)):
         widths = [*natural]
-        room = width - gap * (len(widths) - 1)
+        room = width - gap * len(widths)  # rich 13.9 counts a gap after the last column too
         for least in steps:
             for _ in range(sum(widths) - room):
                 if wide := [place for place in range(1, len(widths)) if widths[place] > least[place]]:
